@@ -1,0 +1,155 @@
+package srs
+
+import (
+	"crypto/hmac"
+	"crypto/sha1"
+	"crypto/subtle"
+	"encoding/base64"
+	"hash"
+	"unicode/utf8"
+
+	"golang.org/x/text/cases"
+	"golang.org/x/text/transform"
+)
+
+// maxHash is how many characters the base64 of a SHA-1 sum has without padding.
+const maxHash = 27
+
+// signer holds the keyed state for every secret and the room for one address.
+// It serves one call at a time; a Codec keeps a pool of them.
+type signer struct {
+	macs   []hash.Hash
+	fold   cases.Caser
+	text   []byte // what is signed
+	folded []byte // the same, case folded
+	local  []byte // a local part without its quotes
+	out    []byte // the local part to be
+	host   []byte // and the domain, where it is not the codec's
+	sum    []byte
+	code   [maxHash + 1]byte
+}
+
+func newSigner(secrets [][]byte) *signer {
+	s := &signer{
+		fold: cases.Fold(),
+		text: make([]byte, 0, 256),
+		sum:  make([]byte, 0, sha1.Size),
+	}
+	for _, secret := range secrets {
+		s.macs = append(s.macs, hmac.New(sha1.New, secret))
+	}
+	return s
+}
+
+// join sets the text to sign: the parts with nothing between them, ASCII in
+// lower case. It reports whether the text is all ASCII.
+func (s *signer) join(parts ...[]byte) (ascii bool) {
+	s.text = s.text[:0]
+	for _, part := range parts {
+		s.text = append(s.text, part...)
+	}
+	var all byte
+	for i, c := range s.text {
+		all |= c
+		s.text[i] = lower[c]
+	}
+	return all < utf8.RuneSelf
+}
+
+// casefold returns the text under full Unicode case folding, or nil if it is
+// not UTF-8. Postfix's smtpd folds a recipient so before it asks for it.
+func (s *signer) casefold() []byte {
+	if !utf8.Valid(s.text) {
+		return nil
+	}
+	folded, _, err := transform.Append(s.fold, s.folded[:0], s.text)
+	if err != nil {
+		return nil
+	}
+	s.folded = folded
+	return folded
+}
+
+// sign returns the first n base64 characters of text's MAC under one secret,
+// valid until the next call.
+func (s *signer) sign(mac hash.Hash, text []byte, n int) []byte {
+	mac.Reset()
+	mac.Write(text)
+	s.sum = mac.Sum(s.sum[:0])
+	base64.StdEncoding.Encode(s.code[:], s.sum[:min((n+3)/4*3, len(s.sum))])
+	return s.code[:n]
+}
+
+// appendHash signs parts with the first secret.
+func (c *Codec) appendHash(dst []byte, s *signer, parts ...[]byte) []byte {
+	ascii := s.join(parts...)
+	text := s.text
+	if !ascii {
+		if folded := s.casefold(); folded != nil {
+			text = folded
+		}
+	}
+	for _, char := range s.sign(s.macs[0], text, c.hashLength) {
+		if c.urlSafe {
+			char = urlSafe[char]
+		}
+		dst = append(dst, char)
+	}
+	return dst
+}
+
+// verify compares every character of given with every secret's MAC, in a time
+// that tells nothing but given's length. Letter case and alphabet do not count.
+func (c *Codec) verify(s *signer, given []byte, parts ...[]byte) error {
+	if len(given) < c.hashMinimum {
+		return ErrHashTooShort
+	}
+	if len(given) > maxHash {
+		return ErrHashInvalid
+	}
+	var buffer [maxHash]byte
+	want := buffer[:len(given)]
+	for i, char := range given {
+		want[i] = plain[char]
+	}
+	ascii := s.join(parts...)
+	var folded []byte
+	if !ascii {
+		folded = s.casefold()
+	}
+	match := 0
+	for _, mac := range s.macs {
+		match |= s.matches(mac, s.text, want)
+		if folded != nil {
+			match |= s.matches(mac, folded, want)
+		}
+	}
+	if match == 0 {
+		return ErrHashInvalid
+	}
+	return nil
+}
+
+// matches is 1 if text's MAC begins with want, which is in plain characters.
+func (s *signer) matches(mac hash.Hash, text, want []byte) int {
+	have := s.sign(mac, text, len(want))
+	for i, char := range have {
+		have[i] = plain[char]
+	}
+	return subtle.ConstantTimeCompare(want, have)
+}
+
+// Octet to octet: ASCII letters in lower case; the standard base64 alphabet
+// in the URL-safe one; either alphabet in the standard one and lower case.
+var lower, urlSafe, plain = func() (l, u, p [256]byte) {
+	for i := range l {
+		c := byte(i)
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		l[i], u[i], p[i] = c, byte(i), c
+	}
+	u['+'], u['/'] = '-', '_'
+	p['-'], p['_'] = '+', '/'
+	return l, u, p
+}()
