@@ -1,0 +1,216 @@
+package server
+
+import (
+	"bufio"
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"postsrsd/socketmap"
+	"postsrsd/tcptable"
+)
+
+const (
+	bufferSize  = 512     // holds any usual request; a longer one takes more while in hand
+	idleSteps   = 4       // an idle timeout is measured in so many steps
+	lingerBytes = 4 << 20 // read and thrown away after a refused request
+)
+
+// A conn is one connection. It is the reader and writer that the protocols
+// see, and keeps their deadlines without touching a timer or a clock while
+// requests come and go: see read and Write.
+type conn struct {
+	net.Conn
+	s *Server
+	r *bufio.Reader
+
+	begun   bool // bytes of the request in hand have been read
+	more    bool // the last read filled the buffer: there may be more
+	asked   bool // a request was answered during the present idle step
+	ever    bool // a byte was ever read
+	looked  bool // shutdown: a last look for requests was taken
+	wrote   bool // a write deadline has been set
+	limit   limit
+	silence int // idle steps without a request
+}
+
+// limit says what the read deadline that is set stands for.
+type limit int
+
+const (
+	unset limit = iota
+	idleStep
+	wholeRequest
+)
+
+var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, bufferSize) }}
+
+func newConn(s *Server, nc net.Conn) *conn {
+	c := &conn{Conn: nc, s: s, r: readers.Get().(*bufio.Reader)}
+	c.r.Reset(c)
+	return c
+}
+
+func (c *conn) free() {
+	c.r.Reset(nil)
+	readers.Put(c.r)
+}
+
+// serve holds the conversation and closes the connection.
+func (c *conn) serve(direction Direction) {
+	defer c.Close()
+	switch c.s.converse(c.r, c, direction) {
+	case tcptable.ErrLineTooLong, socketmap.ErrMalformed, socketmap.ErrQuery:
+		c.linger()
+	}
+}
+
+// linger lets the client read the last reply. Closing while input is unread
+// would make TCP reset the connection, and the reply could be lost.
+func (c *conn) linger() {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); !ok || half.CloseWrite() != nil {
+		return
+	}
+	c.begun, c.limit = true, wholeRequest
+	c.SetReadDeadline(time.Now().Add(c.s.lingerTimeout))
+	if c.s.closing() {
+		c.hurry()
+	}
+	c.r.Discard(lingerBytes)
+}
+
+// hurry ends the waiting for input, and bounds that for output, because the
+// server shuts down.
+func (c *conn) hurry() {
+	c.SetReadDeadline(time.Unix(1, 0))
+	c.SetWriteDeadline(c.s.deadline)
+}
+
+// Read reads what the client sends. While nothing of a request is there it
+// waits IdleTimeout, counted in steps: the deadline is moved only when it has
+// passed, and the time is up when it has passed several times without a
+// request between. Once a request has begun, all of it must arrive within
+// requestTimeout.
+func (c *conn) Read(p []byte) (int, error) {
+	for {
+		if c.s.closing() {
+			return c.lastRead(p)
+		}
+		c.setLimit()
+		n, err := c.read(p)
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return n, err
+		}
+		if !c.s.closing() && !c.extend() {
+			return n, err
+		}
+	}
+}
+
+func (c *conn) read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 {
+		c.begun, c.ever = true, true
+		c.more = n == len(p)
+	}
+	return n, err
+}
+
+// inRequest tells whether part of a request has been read.
+func (c *conn) inRequest() bool { return c.begun || c.r.Buffered() > 0 }
+
+// setLimit sets the read deadline where the one that is set stands for
+// something else.
+func (c *conn) setLimit() {
+	switch {
+	case c.inRequest():
+		if c.limit != wholeRequest {
+			c.limit = wholeRequest
+			c.waitUntil(time.Now().Add(c.s.requestTimeout))
+		}
+	case c.limit != idleStep:
+		c.limit = idleStep
+		if idle := c.s.config.Load().IdleTimeout; idle > 0 {
+			c.waitUntil(time.Now().Add(idle / idleSteps))
+		} else {
+			c.waitUntil(time.Time{})
+		}
+	}
+}
+
+// waitUntil sets the read deadline, and takes it back if Shutdown has set its
+// own in the meantime.
+func (c *conn) waitUntil(t time.Time) {
+	c.SetReadDeadline(t)
+	if c.s.closing() {
+		c.hurry()
+	}
+}
+
+// extend is called when the deadline has passed, and tells whether to go on
+// waiting.
+func (c *conn) extend() bool {
+	if c.limit != idleStep {
+		return false
+	}
+	if c.asked {
+		c.asked, c.silence = false, 0
+	} else {
+		c.silence++
+	}
+	c.limit = unset
+	return c.silence < idleSteps
+}
+
+// lastRead is Read once the server shuts down. What has been sent is still
+// read, if need be by a last look; what has been begun, or is a connection's
+// first request, is waited for until the grace is over.
+func (c *conn) lastRead(p []byte) (int, error) {
+	const look = time.Millisecond // a deadline that has passed reads nothing at all
+	until := c.s.deadline
+	if !c.inRequest() && c.ever {
+		if c.looked && !c.more {
+			return 0, os.ErrDeadlineExceeded
+		}
+		if soon := time.Now().Add(look); soon.Before(until) {
+			until = soon
+		}
+	}
+	c.looked = true
+	for {
+		c.SetReadDeadline(until)
+		n, err := c.read(p)
+		if errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(until) {
+			continue // it was Shutdown that set the deadline, a moment ago
+		}
+		return n, err
+	}
+}
+
+// Write sends one reply. Its deadline, too, is moved only when it has passed:
+// a write that meets one left over from an earlier reply has not waited, and
+// is given its time. So a reply may take up to twice writeTimeout.
+func (c *conn) Write(p []byte) (int, error) {
+	c.begun, c.asked = false, true
+	if !c.wrote {
+		c.wrote = true
+		c.waitWrite()
+	}
+	n, err := c.Conn.Write(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) && !c.s.closing() {
+		c.waitWrite()
+		var rest int
+		rest, err = c.Conn.Write(p[n:])
+		n += rest
+	}
+	return n, err
+}
+
+func (c *conn) waitWrite() {
+	c.SetWriteDeadline(time.Now().Add(c.s.writeTimeout))
+	if c.s.closing() {
+		c.SetWriteDeadline(c.s.deadline)
+	}
+}
