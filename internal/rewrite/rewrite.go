@@ -1,0 +1,134 @@
+// Package rewrite decides which addresses are rewritten, says why the others
+// are not, and makes the log lines. Tables, milter and command line all ask
+// it; how an address is rewritten is package srs's business.
+//
+// The order of decisions and the words are PostSRSd 1.x's for tcp_table, and
+// PostSRSd 2.x's for socketmap.
+package rewrite
+
+import (
+	"bytes"
+	"errors"
+	"sync"
+
+	"postsrsd/srs"
+)
+
+// Why Forward leaves a sender alone, beside what package srs refuses.
+var (
+	ErrExcluded  = errors.New("Domain excluded by policy")
+	ErrRewritten = errors.New("Already rewritten")
+	ErrOwnDomain = errors.New("Need not rewrite local domain.")
+)
+
+// errNoDomain is what 2.x says of an address without an @.
+var errNoDomain = errors.New("No domain.")
+
+// A Log takes one line and keeps nothing of it; severities are syslog's. It
+// must not block, and is called from many goroutines.
+type Log func(severity int, line []byte)
+
+// The severities of the lines that a Policy writes.
+const (
+	Notice = 5
+	Info   = 6
+)
+
+// A Policy answers lookups. It never changes and is safe for concurrent use.
+type Policy struct {
+	codec    *srs.Codec
+	excluded exclusions
+	log      Log
+	scratch  sync.Pool
+}
+
+// room holds one line or one domain while it is needed.
+type room struct{ text []byte }
+
+// New returns a Policy that rewrites with codec except for the senders in
+// excluded: an entry d stands for the domain d, and .d for every domain that
+// ends in .d. Letter case does not count.
+func New(codec *srs.Codec, excluded []string, log Log) *Policy {
+	p := &Policy{codec: codec, excluded: newExclusions(excluded), log: log}
+	p.scratch.New = func() any { return &room{make([]byte, 0, 256)} }
+	return p
+}
+
+// Forward appends the sender to use for mail from sender that goes on to
+// another host. The error is ErrExcluded, ErrRewritten for an address that
+// Reverse reverses, ErrOwnDomain, or one of srs.Codec.Forward's.
+func (p *Policy) Forward(dst, sender []byte) ([]byte, error) {
+	if p.excludes(sender) {
+		p.refused("srs_forward", sender, ErrExcluded)
+		return dst, ErrExcluded
+	}
+	start := len(dst)
+	if result, err := p.codec.AppendReverse(dst, sender); err == nil {
+		writeLine(p, Notice, "srs_forward", sender, "> not rewritten: Valid SRS address for <", result[start:], ">")
+		return dst, ErrRewritten
+	}
+	result, err := p.codec.AppendForward(dst, sender)
+	switch {
+	case err != nil:
+		p.refused("srs_forward", sender, err)
+		return dst, err
+	case bytes.Equal(result[start:], sender):
+		return dst, ErrOwnDomain
+	}
+	writeLine(p, Info, "srs_forward", sender, "> rewritten as <", result[start:], ">")
+	return result, nil
+}
+
+// Reverse appends the address that recipient stands for. The error is one of
+// srs.Codec.Reverse's; recipients that are no SRS addresses are not logged.
+func (p *Policy) Reverse(dst, recipient []byte) ([]byte, error) {
+	start := len(dst)
+	result, err := p.codec.AppendReverse(dst, recipient)
+	switch {
+	case err == nil:
+		writeLine(p, Info, "srs_reverse", recipient, "> rewritten as <", result[start:], ">")
+	case err != srs.ErrNotSRS:
+		p.refused("srs_reverse", recipient, err)
+	}
+	return result, err
+}
+
+// ForwardTCP is Forward in tcp_table's words. A sender in the own domain is
+// found as it is, which ends Postfix's chain of maps.
+func (p *Policy) ForwardTCP(dst, sender []byte) ([]byte, error) {
+	result, err := p.Forward(dst, sender)
+	if err == ErrOwnDomain {
+		return append(dst, sender...), nil
+	}
+	return result, err
+}
+
+// ForwardSocketmap is Forward in socketmap's words.
+func (p *Policy) ForwardSocketmap(dst, sender []byte) ([]byte, error) {
+	result, err := p.Forward(dst, sender)
+	switch err {
+	case ErrExcluded:
+		err = ErrOwnDomain
+	case srs.ErrNoAtSign:
+		err = errNoDomain
+	}
+	return result, err
+}
+
+func (p *Policy) refused(table string, address []byte, why error) {
+	writeLine(p, Info, table, address, "> not rewritten: ", why.Error(), "")
+}
+
+// writeLine logs "table: <address" and the rest as it stands.
+func writeLine[T string | []byte](p *Policy, severity int, table string, address []byte, what string, result T, end string) {
+	r := p.scratch.Get().(*room)
+	line := append(r.text[:0], table...)
+	line = append(line, ": <"...)
+	line = append(line, address...)
+	line = append(line, what...)
+	line = append(line, result...)
+	line = append(line, end...)
+	p.log(severity, line)
+	r.text = line
+	p.scratch.Put(r)
+}
