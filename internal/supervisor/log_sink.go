@@ -1,0 +1,204 @@
+package supervisor
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// logTarget is where the log goes.
+type logTarget int
+
+const (
+	logPlain    logTarget = iota // standard error, bare lines
+	logPrefixed                  // standard error, "<N>" in front of every line, for a service manager
+	logSyslog                    // the syslog daemon, facility mail
+)
+
+// newSink opens the log. Lines given to it are written by a goroutine of its own, see logBuffer; limit bounds in bytes what waits when the
+// target is slow or away. stderr is standard error, pid what syslog lines carry in their tag, and now the clock for their time stamps.
+//
+// A syslog daemon that is not there is no error: it is told on stderr once, and tried again as long as there is something to log.
+func newSink(target logTarget, limit int, stderr io.Writer, pid int, now func() time.Time) *logBuffer {
+	switch target {
+	case logSyslog:
+		s := newSyslogWriter(syslogSockets, fmt.Sprintf("postsrsd[%d]: ", pid), now)
+		if err := s.connect(); err != nil {
+			fmt.Fprintf(stderr, "postsrsd: no syslog daemon answers, the log waits for one: %v\n", err)
+		}
+		return startLog(s, limit, s.disconnect)
+	case logPrefixed:
+		return newLogBuffer(stderr, limit)
+	default:
+		return newLogBuffer(&plainWriter{w: stderr}, limit)
+	}
+}
+
+// isJournal tells whether f is the stream to the journal that the service manager announced in the environment variable JOURNAL_STREAM
+// (device and inode number, see systemd.exec(5)), and not something it was redirected to since.
+func isJournal(f *os.File, journalStream string) bool {
+	var st unix.Stat_t
+	var dev, ino uint64
+	if n, err := fmt.Sscanf(journalStream, "%d:%d", &dev, &ino); n != 2 || err != nil {
+		return false
+	}
+	return unix.Fstat(int(f.Fd()), &st) == nil && uint64(st.Dev) == dev && uint64(st.Ino) == ino
+}
+
+// plainWriter takes the "<N>" off every line.
+type plainWriter struct {
+	w   io.Writer
+	out []byte
+}
+
+func (p *plainWriter) Write(batch []byte) (int, error) {
+	p.out = p.out[:0]
+	for line := range bytes.Lines(batch) {
+		p.out = append(p.out, line[len("<N>"):]...)
+	}
+	n, err := p.w.Write(p.out)
+	if err == nil {
+		return len(batch), nil
+	}
+	return n + len("<N>")*bytes.Count(p.out[:n], newline), err // short of the last line's "<N>", which does not matter to who counts lines
+}
+
+func (p *plainWriter) SetWriteDeadline(t time.Time) error {
+	if w, ok := p.w.(deadliner); ok {
+		return w.SetWriteDeadline(t)
+	}
+	return os.ErrNoDeadline
+}
+
+// syslogSockets is where syslog daemons listen: Linux and most others, macOS, the BSDs.
+var syslogSockets = []string{"/dev/log", "/var/run/syslog", "/var/run/log"}
+
+const facilityMail = 2 << 3
+
+// syslogWriter sends every line to the syslog daemon as the C library's syslog(3) does: a datagram "<PRI>Mon _2 15:04:05 tag[pid]: text", or
+// the same with a NUL at its end where the daemon listens on a stream. While the daemon is away or its socket is full, Write waits.
+type syslogWriter struct {
+	sockets []string
+	tag     string // "postsrsd[123]: "
+	now     func() time.Time
+	msg     []byte
+
+	mu       sync.Mutex
+	conn     net.Conn // nil: not connected
+	stream   bool
+	deadline time.Time // when Write must give up; zero: never
+	ending   chan struct{}
+}
+
+func newSyslogWriter(sockets []string, tag string, now func() time.Time) *syslogWriter {
+	return &syslogWriter{sockets: sockets, tag: tag, now: now, ending: make(chan struct{})}
+}
+
+// SetWriteDeadline makes Write end at the deadline, and at once when the daemon is away. It can be set once.
+func (s *syslogWriter) SetWriteDeadline(t time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.deadline.IsZero() {
+		return nil
+	}
+	s.deadline = t
+	close(s.ending)
+	if s.conn != nil {
+		return s.conn.SetWriteDeadline(t)
+	}
+	return nil
+}
+
+// Write sends the lines of batch, each "<N>text\n".
+func (s *syslogWriter) Write(batch []byte) (n int, err error) {
+	head := s.now().Format(time.Stamp) + " " + s.tag
+	for line := range bytes.Lines(batch) {
+		pri := facilityMail | int(line[1]-'0')
+		s.msg = fmt.Appendf(s.msg[:0], "<%d>", pri)
+		s.msg = append(s.msg, head...)
+		s.msg = append(s.msg, line[len("<N>"):len(line)-1]...)
+		if err := s.send(s.msg); err != nil {
+			return n, err
+		}
+		n += len(line)
+	}
+	return n, nil
+}
+
+// send delivers one message. It gives up only when the log is being closed.
+func (s *syslogWriter) send(msg []byte) error {
+	const firstPause, longestPause = 10 * time.Millisecond, time.Second
+	pause := time.Duration(0) // a daemon that was restarted is there again at once
+	for {
+		err := s.trySend(msg)
+		switch {
+		case err == nil || errors.Is(err, os.ErrDeadlineExceeded):
+			return err
+		case errors.Is(err, syscall.EMSGSIZE) && len(msg) > 1024:
+			msg = msg[:max(1024, len(msg)/2)] // some systems take no more than 2048
+			continue
+		case !errors.Is(err, syscall.ENOBUFS): // which the BSDs say instead of waiting while the socket is full
+			s.disconnect()
+		}
+		if pause > 0 {
+			select {
+			case <-time.After(pause):
+			case <-s.ending:
+				return err
+			}
+		}
+		pause = min(max(2*pause, firstPause), longestPause)
+	}
+}
+
+func (s *syslogWriter) trySend(msg []byte) error {
+	if err := s.connect(); err != nil {
+		return err
+	}
+	if s.stream {
+		msg = append(msg, 0)
+	}
+	_, err := s.conn.Write(msg)
+	return err
+}
+
+// connect makes sure that there is a connection, to the first socket that takes one.
+func (s *syslogWriter) connect() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conn != nil {
+		return nil
+	}
+	var first error
+	for _, path := range s.sockets {
+		for _, network := range []string{"unixgram", "unix"} {
+			conn, err := net.Dial(network, path)
+			if err == nil {
+				s.conn, s.stream = conn, network == "unix"
+				return conn.SetWriteDeadline(s.deadline)
+			}
+			if first == nil {
+				first = err
+			}
+		}
+	}
+	return first
+}
+
+// disconnect closes the connection; the next message opens another.
+func (s *syslogWriter) disconnect() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conn != nil {
+		s.conn.Close()
+		s.conn = nil
+	}
+}
