@@ -39,11 +39,10 @@ func (s *site) testRefuse(t *testing.T) {
 
 	type recipient struct{ name, address string }
 	for _, group := range []struct {
-		code       int
-		words      string // in the reply
+		reply      string // its beginning
 		recipients []recipient
 	}{
-		{250, "", []recipient{
+		{"250 ", []recipient{
 			{"in order", plain},
 			{"in order, in small letters", strings.ToLower(plain)},
 			{"in order, in capitals", strings.ToUpper(plain)},
@@ -52,7 +51,7 @@ func (s *site) testRefuse(t *testing.T) {
 			{"in order, SMTPUTF8", utf8},
 			{"of 21 days ago", s.signWith(t, lastDay, "user@example.org")},
 		}},
-		{550, "User unknown", []recipient{
+		{"550 5.1.1 ", []recipient{
 			{"of 22 days ago", s.signWith(t, expired, "user@example.org")},
 			{"SRS1 signed with another secret", s.signWith(t, stranger, "SRS0=abcd=2W=example.org=user@relay1.test")},
 			{"of tomorrow", s.signWith(t, tomorrow, "user@example.org")},
@@ -77,7 +76,13 @@ func (s *site) testRefuse(t *testing.T) {
 			{"tag and nothing", "SRS0=@" + s.srsDomain},
 			{"no user", "SRS0=AAAA=2W=example.org@" + s.srsDomain},
 			{"no one", "nobody@" + s.srsDomain},
-			// The parameters that let SRS addresses with routing characters in open no way through us.
+		}},
+		{"554 5.7.1 ", []recipient{
+			{"in order, in a foreign domain", strings.TrimSuffix(plain, s.srsDomain) + "example.net"},
+			{"foreign with a route through us", "@" + s.srsDomain + ":victim@example.net"},
+		}},
+		// Which of Postfix's checks refuses these depends on how the site treats routes.
+		{"5", []recipient{
 			{"routed by percent", "victim%example.net@" + s.srsDomain},
 			{"routed by at sign", `"victim@example.net"@` + s.srsDomain},
 			{"routed by exclamation mark", "example.net!victim@" + s.srsDomain},
@@ -85,18 +90,14 @@ func (s *site) testRefuse(t *testing.T) {
 			{"forged, routed by at sign", `"SRS0=AAAA=2W=example.org=victim@example.net"@` + s.srsDomain},
 			{"forged, routed by exclamation mark", "example.net!SRS0=AAAA=2W=example.org=victim@" + s.srsDomain},
 		}},
-		{554, "Relay access denied", []recipient{
-			{"in order, in a foreign domain", strings.TrimSuffix(plain, s.srsDomain) + "example.net"},
-			{"foreign with a route through us", "@" + s.srsDomain + ":victim@example.net"},
-		}},
 	} {
 		for _, r := range group.recipients {
 			for who, sender := range map[string]string{"bounce": "", "mail": "stranger@example.org"} {
 				t.Run(r.name+"/"+who, func(t *testing.T) {
 					t.Parallel()
-					code, text := refusal(t, s.postfix.addr, sender, r.address)
-					if code != group.code || !strings.Contains(text, group.words) {
-						t.Errorf("RCPT TO:<%s> was answered %d %s, want %d %s", r.address, code, text, group.code, group.words)
+					reply := refusal(t, s.postfix.addr, sender, r.address)
+					if !strings.HasPrefix(reply, group.reply) {
+						t.Errorf("RCPT TO:<%s> was answered %s, want %s", r.address, reply, group.reply)
 					}
 				})
 			}

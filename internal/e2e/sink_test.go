@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"bufio"
-	"bytes"
 	"fmt"
 	"io"
 	"net"
@@ -125,7 +124,7 @@ func (s *sink) serve(c net.Conn) {
 			if err != nil {
 				return
 			}
-			m.data = string(bytes.ToValidUTF8(data, []byte("?")))
+			m.data = string(data)
 			s.keep(m)
 			m = message{}
 			reply("250 OK")

@@ -19,17 +19,23 @@ var today = time.Date(2020, 1, 1, 12, 0, 0, 0, time.UTC)
 
 // layout is a way to set up SRS in Postfix.
 //
-// A sender's local part may hold @, % or !, and then so does that of its SRS address. Postfix takes them for routing, and
-// unless it is told otherwise refuses to relay, "554 5.7.1 Relay access denied", whether the domain is its own or not. In
-// a virtual alias domain it is enough to let them in; in mydestination they have to lose their meaning too.
+// A sender's local part may hold @, % or !, and then so does that of its SRS address. Postfix takes them for routing and
+// by default refuses such a recipient, even in a domain of its own. In a virtual alias domain it is enough to let them
+// in; in mydestination they have to lose their meaning too.
 type layout struct {
 	name      string
 	srsDomain string
 	params    map[string]string
+	routing   bool   // whether recipients may hold @, % and !
 	excluded  string // value of -X
 }
 
 var layouts = []layout{
+	{
+		name:      "as Postfix comes",
+		srsDomain: ownDomain,
+		excluded:  "excluded.test,.suffix.test",
+	},
 	{
 		name:      "SRS in the own domain",
 		srsDomain: ownDomain,
@@ -39,6 +45,7 @@ var layouts = []layout{
 			"allow_percent_hack":       "no",
 			"swap_bangpath":            "no",
 		},
+		routing:  true,
 		excluded: "excluded.test,.suffix.test",
 	},
 	{
@@ -48,6 +55,7 @@ var layouts = []layout{
 			"virtual_alias_domains":   "srs.example.com",
 			"allow_untrusted_routing": "yes",
 		},
+		routing:  true,
 		excluded: "excluded.test,.suffix.test,example.com",
 	},
 }
