@@ -25,6 +25,7 @@ func (j Jail) Enter() (warnings []string, err error) {
 	var jail *unix.Stat_t
 	if j.Root != "" {
 		if jail, err = chroot(j.Root); err != nil {
+			//lint:ignore ST1005 these are the words administrators know from 1.x
 			return nil, fmt.Errorf("Cannot change to chroot: %w", err)
 		}
 	}

@@ -27,6 +27,8 @@ type Identity struct {
 }
 
 // ErrNoSuchUser is what Lookup's error wraps when the system has no such user.
+//
+//lint:ignore ST1005 these are the words administrators know from 1.x
 var ErrNoSuchUser = errors.New("No such user")
 
 // Lookup finds a user by name or, where no user has that name, by number in decimal. It must be called before Enter hides the user
