@@ -6,7 +6,7 @@
 // filtered, and resources are not limited. There is no way back; a process whose Enter failed must not go on.
 //
 // On Linux credentials belong to threads, and the Go runtime has several before main begins. Every step therefore goes to all threads at
-// once (syscall.AllThreadsSyscall and the syscall.Set* functions built on it; golang.org/x/sys/unix would change one thread only). The
+// once (syscall.AllThreadsSyscall and the syscall.Set* functions built on it; some of golang.org/x/sys/unix change one thread only). The
 // runtime offers this only to programs built without cgo; Enter refuses in any other. The documents followed are credentials(7),
 // capabilities(7) and PR_SET_NO_NEW_PRIVS in prctl(2). The BSDs and macOS have neither capabilities nor no_new_privs; there the rest is done
 // and proven.
