@@ -56,15 +56,15 @@ func (c *Client) parse(line []byte) (string, error) {
 		}
 		return string(text), nil
 	case "400":
-		return "", &Error{CodeTryLater, words(line[4:], text, err)}
+		return "", &Error{CodeTryLater, refusalText(line[4:], text, err)}
 	case "500":
-		return "", &Error{CodeNotFound, words(line[4:], text, err)}
+		return "", &Error{CodeNotFound, refusalText(line[4:], text, err)}
 	}
 	return "", fmt.Errorf("%w: %.40q", ErrReply, line)
 }
 
-// words are a refusal's: many servers do not encode them.
-func words(raw, decoded []byte, err error) string {
+// refusalText is the text of a refusal: many servers do not encode it.
+func refusalText(raw, decoded []byte, err error) string {
 	if err != nil {
 		return string(raw)
 	}

@@ -1,0 +1,27 @@
+//go:build !race
+
+// The race detector allocates, and makes sync.Pool drop things at random.
+
+package socketmap
+
+import (
+	"bufio"
+	"io"
+	"strings"
+	"testing"
+)
+
+// A request costs no allocation, whatever comes of it.
+func TestServeAllocates(t *testing.T) {
+	for _, request := range []string{"test@otherdomain.com", "none", "later", "a\x00b", strings.Repeat("x", 600)} {
+		r := bufio.NewReaderSize(&endless{request: frame("echo " + request)}, 512)
+		n := testing.AllocsPerRun(1000, func() {
+			if err := serveOne(r, io.Discard, 32768, echo); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if n >= 1 {
+			t.Errorf("%q: %v allocations", request, n)
+		}
+	}
+}
