@@ -1,0 +1,323 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"os/user"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Loader is where Load looks; the zero value stands for the usual places.
+type Loader struct {
+	Files      []string               // settings files of a bare call, the later override; default /etc/default/postsrsd, /etc/sysconfig/postsrsd
+	Shell      string                 // what evaluates a settings file that is not plain; default /bin/sh
+	Postconf   string                 // default postconf, from the environment's PATH
+	Patience   time.Duration          // how long a program may run that is asked; default 10 s
+	UserExists func(name string) bool // default: the system's users
+}
+
+// Load makes the Config of a call with args, without the program's name, and environ, as os.Environ has it. ErrHelp and ErrVersion are the two
+// errors that a caller tells apart; every other is one line for the administrator. To reload, call it again.
+func Load(args, environ []string) (*Config, error) { return Loader{}.Load(args, environ) }
+
+// Load is like the function of the same name.
+func (l Loader) Load(args, environ []string) (*Config, error) {
+	uses, err := parseFlags(args)
+	if err != nil {
+		return nil, err
+	}
+	ld := newLoading(l, environ)
+	files, named := ld.Files, false
+	bare := true
+	for _, u := range uses {
+		if u.setting.Long == "env-file" {
+			if !named {
+				files, named = nil, true
+			}
+			files = append(files, u.value)
+		}
+		bare = bare && u.setting.Common
+	}
+	if bare || named {
+		if err := ld.readFiles(files, named); err != nil {
+			return nil, err
+		}
+	}
+	ld.apply(uses, Source{Kind: CommandLine})
+	if v, ok := ld.getenv("POSTSRSD_FAKETIME"); ok {
+		ld.give("FakeTime", v, Source{Kind: Environment, Name: "POSTSRSD_FAKETIME"})
+	}
+	return ld.check(bare || named)
+}
+
+// given is a value as it was said.
+type given struct {
+	value string
+	from  Source
+}
+
+// loading is the state of one Load.
+type loading struct {
+	Loader
+	environ  []string
+	given    map[string][]given // by Setting.Name, the weakest first
+	unknown  []Unknown
+	warnings []string
+	postfix  struct { // what postconf said, once asked
+		asked  bool
+		domain string
+		err    error
+	}
+}
+
+func newLoading(l Loader, environ []string) *loading {
+	if l.Files == nil {
+		l.Files = []string{"/etc/default/postsrsd", "/etc/sysconfig/postsrsd"}
+	}
+	if l.Shell == "" {
+		l.Shell = "/bin/sh"
+	}
+	if l.Postconf == "" {
+		l.Postconf = "postconf"
+	}
+	if l.Patience == 0 {
+		l.Patience = 10 * time.Second
+	}
+	if l.UserExists == nil {
+		l.UserExists = func(name string) bool { _, err := user.Lookup(name); return err == nil }
+	}
+	return &loading{Loader: l, environ: environ, given: map[string][]given{}}
+}
+
+func (ld *loading) warn(format string, a ...any) {
+	ld.warnings = append(ld.warnings, fmt.Sprintf(format, a...))
+}
+
+func (ld *loading) give(name, value string, from Source) {
+	ld.given[name] = append(ld.given[name], given{value, from})
+}
+
+// last is the value that wins for a setting.
+func (ld *loading) last(name string) (given, bool) {
+	all := ld.given[name]
+	if len(all) == 0 {
+		return given{}, false
+	}
+	return all[len(all)-1], true
+}
+
+// getenv finds a variable of the environment; of one that is there twice the first counts, as for getenv(3).
+func (ld *loading) getenv(name string) (string, bool) {
+	for _, e := range ld.environ {
+		if v, ok := strings.CutPrefix(e, name+"="); ok {
+			return v, true
+		}
+	}
+	return "", false
+}
+
+// apply gives the flags in their order, the environment's variables where -e stands.
+func (ld *loading) apply(uses []use, from Source) {
+	for _, u := range uses {
+		if u.setting.Name != "" {
+			from.Name = u.name
+			ld.give(u.setting.Name, u.value, from)
+			continue
+		}
+		if u.setting.Short != "e" {
+			continue
+		}
+		for _, s := range Settings {
+			if s.Name == "" || s.Variable == "" || s.Scope == FileOnly || s.Scope == Always {
+				continue
+			}
+			v, ok := ld.getenv(s.Variable)
+			if s.Variable == "SRS_DOMAIN" && v == "" {
+				continue // counts as unset
+			}
+			if ok {
+				ld.give(s.Name, v, Source{Kind: Environment, Name: s.Variable})
+			}
+		}
+	}
+}
+
+// readFiles gives what the launcher would: SRS_EXTRA_OPTIONS' flags and then, so that they win, the variables.
+func (ld *loading) readFiles(files []string, named bool) error {
+	vars := map[string]given{}
+	for _, s := range Settings {
+		if s.Launcher != "" {
+			vars[s.Variable] = given{s.Launcher, Source{Kind: Launcher, Name: s.Variable}}
+		}
+	}
+	if !ld.UserExists("postsrsd") {
+		vars["RUN_AS"] = given{"nobody", vars["RUN_AS"].from}
+	}
+
+	found := false
+	for _, path := range files {
+		set, err := ld.readSettings(path, vars)
+		if missing(err) && !(named && len(files) == 1) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		found = true
+		maps.Copy(vars, set)
+	}
+	if !found {
+		ld.warn("no settings file is there (%s): defaults hold", strings.Join(files, ", "))
+	}
+
+	if extra := vars["SRS_EXTRA_OPTIONS"]; strings.TrimSpace(extra.value) != "" {
+		if err := ld.extraOptions(extra); err != nil {
+			return err
+		}
+	}
+	for _, s := range Settings {
+		v, ok := vars[s.Variable]
+		if !ok || s.Name == "" || s.Variable == "SRS_DOMAIN" && v.value == "" {
+			continue
+		}
+		if over, ok := ld.last(s.Name); ok && s.Name != "Excluded" && over.value != v.value {
+			ld.warn("%s has no effect: %s comes after it (set %s instead)", over.from.said(over.value), describe(v), s.Variable)
+		}
+		ld.give(s.Name, v.value, v.from)
+	}
+	return nil
+}
+
+// describe names a variable and its value.
+func describe(v given) string { return v.from.Name + "=" + show(v.value) }
+
+func (ld *loading) extraOptions(extra given) error {
+	from := Source{Kind: CommandLine, Path: extra.from.Path, Line: extra.from.Line}
+	uses, err := parseFlags(strings.FieldsFunc(extra.value, func(r rune) bool { return strings.ContainsRune(" \t\n", r) }))
+	if err != nil {
+		return fmt.Errorf("%s: %w", from, noFlags(err))
+	}
+	for _, u := range uses {
+		if u.setting.Long == "env-file" {
+			return fmt.Errorf("%s: %w", from, errors.New("--env-file cannot stand here"))
+		}
+	}
+	ld.apply(uses, from)
+	return nil
+}
+
+// noFlags keeps a request for help in a settings file from passing for one of the command line.
+func noFlags(err error) error {
+	if err == ErrHelp || err == ErrVersion {
+		return errors.New("--help and --version cannot stand here")
+	}
+	return err
+}
+
+// check makes the Config of what was given and holds it together.
+func (ld *loading) check(launched bool) (*Config, error) {
+	if _, ok := ld.last("Domain"); !ok && launched {
+		domain, err := ld.askPostfix()
+		if err != nil {
+			return nil, fmt.Errorf("%w: SRS_DOMAIN is not set, and %w", noDomain, err)
+		}
+		ld.give("Domain", domain, Source{Kind: Postfix})
+	}
+
+	c := &Config{Sources: map[string]Source{}, Unknown: ld.unknown}
+	for _, s := range Settings {
+		if _, done := c.Sources[s.Name]; done || s.Name == "" {
+			continue
+		}
+		all := ld.given[s.Name]
+		if len(all) == 0 {
+			all = []given{{s.Default, Source{}}}
+		}
+		if s.Name != "Excluded" {
+			all = all[len(all)-1:]
+		}
+		for _, g := range all {
+			if err := s.assign(c, g.value); err != nil {
+				return nil, located(err, g)
+			}
+			c.Sources[s.Name] = g.from
+		}
+	}
+
+	if c.SecretFile == "" {
+		return nil, noSecret
+	}
+	if err := ld.together(c); err != nil {
+		return nil, err
+	}
+	var err error
+	if c.Secrets, err = ReadSecrets(c.SecretFile); err != nil {
+		return nil, err
+	}
+	for i, secret := range c.Secrets {
+		if len(secret) < c.SecretLength {
+			ld.warn("%s: secret %d of %d has %d characters, fewer than SRS_SECRET_LENGTH (%d)",
+				printable(c.SecretFile), i+1, len(c.Secrets), len(secret), c.SecretLength)
+		}
+	}
+	c.Warnings = ld.warnings
+	return c, nil
+}
+
+// assign checks a value and sets it; an empty one is as good as none.
+func (s *Setting) assign(c *Config, value string) error {
+	if value == "" {
+		value = s.Default
+	}
+	return s.set(c, value)
+}
+
+// located adds to a setter's error who said the value.
+func located(err error, g given) error {
+	var own refusal
+	switch {
+	case errors.As(err, &own) && g.from.Kind == BuiltIn:
+		return err
+	case errors.As(err, &own):
+		return fmt.Errorf("%w (%s)", err, g.from.said(g.value))
+	}
+	return fmt.Errorf("%s: %w", g.from.said(g.value), err)
+}
+
+// together checks what settings must not say together, and warns of what they hardly mean.
+func (ld *loading) together(c *Config) error {
+	if c.HashMin > c.HashLength {
+		if c.Sources["HashMin"].Kind > Launcher {
+			g, _ := ld.last("HashMin")
+			ld.warn("%s: lowered to the hash length, %d, as longer hashes are never written", g.from.said(g.value), c.HashLength)
+		}
+		c.HashMin = c.HashLength
+	}
+	if !fits(c.ListenAddr, c.Family) {
+		return fmt.Errorf("-%d and the listen address %s (%s) exclude each other", c.Family, c.ListenAddr, c.Sources["ListenAddr"])
+	}
+	forward, err := net.LookupPort("tcp", c.ForwardPort)
+	if err != nil {
+		return fmt.Errorf("forward port: %w", err)
+	}
+	reverse, err := net.LookupPort("tcp", c.ReversePort)
+	if err != nil {
+		return fmt.Errorf("reverse port: %w", err)
+	}
+	if forward == reverse {
+		return fmt.Errorf("forward port (%s) and reverse port (%s) are both %d: give two",
+			c.Sources["ForwardPort"], c.Sources["ReversePort"], forward)
+	}
+	junk := slices.DeleteFunc(slices.Clone(c.Excluded), func(d string) bool { return notDomain(strings.TrimPrefix(d, ".")) == "" && d != "." })
+	if len(junk) > 0 {
+		ld.warn("%s: %s among the excluded domains is no domain and excludes nothing (%d such in all)", c.Sources["Excluded"], show(junk[0]), len(junk))
+	}
+	if !c.FakeTime.IsZero() {
+		ld.warn("POSTSRSD_FAKETIME: the clock stands at %s", c.FakeTime.Format(time.RFC3339))
+	}
+	return nil
+}
