@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"hash"
+	"slices"
 	"unicode/utf8"
 
 	"golang.org/x/text/cases"
@@ -45,13 +46,15 @@ func newSigner(secrets [][]byte) *signer {
 // lower case. It reports whether the text is all ASCII.
 func (s *signer) join(parts ...[]byte) (ascii bool) {
 	s.text = s.text[:0]
-	for _, part := range parts {
-		s.text = append(s.text, part...)
-	}
 	var all byte
-	for i, c := range s.text {
-		all |= c
-		s.text[i] = lower[c]
+	for _, part := range parts {
+		start := len(s.text)
+		s.text = slices.Grow(s.text, len(part))[:start+len(part)]
+		text := s.text[start:]
+		for i, c := range part {
+			text[i] = lower[c]
+			all |= c
+		}
 	}
 	return all < utf8.RuneSelf
 }

@@ -8,21 +8,20 @@ package rewrite
 
 import (
 	"bytes"
-	"errors"
 	"sync"
 
 	"postsrsd/srs"
 )
 
 // Why Forward leaves a sender alone, beside what package srs refuses.
-var (
-	ErrExcluded  = errors.New("Domain excluded by policy")
-	ErrRewritten = errors.New("Already rewritten")
-	ErrOwnDomain = errors.New("Need not rewrite local domain.")
+const (
+	ErrExcluded  = srs.Refusal("Domain excluded by policy")
+	ErrRewritten = srs.Refusal("Already rewritten")
+	ErrOwnDomain = srs.Refusal("Need not rewrite local domain.")
 )
 
 // errNoDomain is what 2.x says of an address without an @.
-var errNoDomain = errors.New("No domain.")
+const errNoDomain = srs.Refusal("No domain.")
 
 // A Log takes one line and keeps nothing of it; severities are syslog's. It
 // must not block, and is called from many goroutines.

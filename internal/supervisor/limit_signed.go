@@ -1,0 +1,5 @@
+//go:build freebsd
+
+package supervisor
+
+func rlimit(n int) int64 { return int64(n) }

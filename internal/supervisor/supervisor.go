@@ -1,0 +1,418 @@
+// Package supervisor is the life of the daemon: one process that keeps the
+// privileges, the sockets and the log, and one that has none of them and
+// answers lookups.
+//
+// The supervisor reads the configuration, binds, and starts the worker: the
+// same program again, which inherits the listeners and is told its
+// configuration, secrets included, over a socket. A reload hands the worker a
+// new configuration between two lookups, or starts another worker where
+// sockets, jail or user have changed. A worker that dies is replaced while the
+// listeners stay open. The supervisor reads nothing that a stranger sent but
+// the worker's log lines, which it passes on unread.
+package supervisor
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"reflect"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"postsrsd/internal/config"
+	"postsrsd/internal/privilege"
+)
+
+// A Supervisor runs one daemon. Make one with its fields set, then Run it.
+type Supervisor struct {
+	// Config is what the daemon starts with.
+	Config *config.Config
+	// Load reads the configuration again. It runs beside the supervisor's own
+	// work, one call at a time.
+	Load func() (*config.Config, error)
+	// Ready is called once, when lookups are answered.
+	Ready func()
+
+	log         *logBuffer
+	service     service
+	adopted     sockets
+	pid         pidFile
+	events      chan event
+	generations int
+
+	current  *generation // answers lookups; nil until the first is ready and after it died
+	next     *generation // is starting
+	leaving  []*generation
+	swapping *config.Config // what current has been told and not yet confirmed
+
+	loaded   chan loaded
+	loading  bool
+	reload   bool // asked for while something else was going on
+	restart  *time.Timer
+	failures int // restarts in a row that did not last
+}
+
+// loaded is what Load gave.
+type loaded struct {
+	config *config.Config
+	err    error
+}
+
+const (
+	logBufferSize = 1 << 20
+	stopTimeout   = 5 * time.Second  // for workers to finish at the end
+	startTimeout  = 10 * time.Second // for a worker to be ready or to answer
+	healthCheck   = 10 * time.Second // between questions to the worker whether it is well
+	lasting       = 10 * time.Second // a worker that lived so long was no failed start
+	firstPause    = 50 * time.Millisecond
+	longestPause  = 10 * time.Second
+)
+
+var (
+	errExited  = errors.New("exited")
+	errStopped = errors.New("stopped before it was ready")
+)
+
+// Run serves until a signal ends it, and returns nil then. Its error says why
+// the daemon could not start; nothing is left listening, and no pid file.
+func (s *Supervisor) Run() error {
+	// What is allocated here lives as long as the daemon or is soon forgotten.
+	debug.SetGCPercent(20)
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGPIPE)
+	defer signal.Stop(signals)
+	s.events = make(chan event)
+	s.loaded = make(chan loaded)
+	s.restart = time.NewTimer(time.Hour)
+	s.restart.Stop()
+
+	var err error
+	if s.adopted, err = adopt(); err != nil {
+		return err
+	}
+	hide()
+	s.log = newSink(chooseLog(s.Config), logBufferSize, os.Stderr, os.Getpid(), time.Now)
+	defer func() { s.log.Close(time.Now().Add(time.Second)) }()
+	s.service = newService()
+	s.pid = pidFile(s.Config.PIDFile)
+
+	if err := s.start(s.Config); err != nil {
+		return err
+	}
+	defer s.end()
+	health := time.NewTicker(s.service.watchdog(healthCheck))
+	defer health.Stop()
+	children := childSignals()
+	for {
+		select {
+		case sig := <-signals:
+			switch sig {
+			case syscall.SIGHUP:
+				s.reload = true
+			case syscall.SIGINT, syscall.SIGTERM:
+				if s.current == nil && s.generations == 1 {
+					return errStopped
+				}
+				return nil
+			}
+		case <-children:
+		case e := <-s.events:
+			if err := s.handle(e); err != nil {
+				return err
+			}
+		case l := <-s.loaded:
+			s.loading = false
+			s.apply(l)
+		case <-s.restart.C:
+			s.replace()
+		case <-health.C:
+			s.checkHealth()
+		}
+		s.reap()
+		if s.reload && s.settled() {
+			s.reload = false
+			s.beginReload()
+		}
+	}
+}
+
+// settled tells whether there is one worker and it has done all it was told.
+func (s *Supervisor) settled() bool {
+	return s.current != nil && s.next == nil && s.swapping == nil && !s.loading
+}
+
+// start binds and starts the next generation with c.
+func (s *Supervisor) start(c *config.Config) error {
+	jail := privilege.Jail{Root: c.Chroot}
+	if c.User != "" {
+		identity, err := privilege.Lookup(c.User)
+		if err != nil {
+			return err
+		}
+		jail.Identity = &identity
+	}
+	var open sockets
+	if s.current != nil {
+		open = s.current.sockets
+	}
+	bound, warnings, err := bind(c, open, s.adopted)
+	if err != nil {
+		return err
+	}
+	for _, warning := range warnings {
+		s.log.Logf(sevWarning, "%s", warning)
+	}
+	if warning := raiseFileLimit(c.ConnectionLimit + len(bound) + 64); warning != "" {
+		s.log.Logf(sevWarning, "%s", warning)
+	}
+	if s.next, err = s.startGeneration(c, jail, bound); err != nil {
+		bound.closeExcept(append(open, s.adopted...))
+	}
+	return err
+}
+
+// replace starts a worker in the place of one that died, on the same sockets.
+func (s *Supervisor) replace() {
+	dead := s.current
+	var err error
+	if s.next, err = s.startGeneration(dead.config, dead.jail, dead.sockets); err != nil {
+		s.log.Logf(sevCrit, "%v", err)
+		s.scheduleRestart()
+	}
+}
+
+// handle takes in what a worker said, or that it is gone. Its error ends the
+// daemon, which happens only if the first worker could not start.
+func (s *Supervisor) handle(e event) error {
+	g := e.from
+	if e.exited != nil {
+		g.control.close()
+		g.gone = true
+	}
+	switch {
+	case g == s.next && e.exited != nil:
+		return s.nextFailed(e.exited)
+	case g == s.next && e.answer.Err != "":
+		g.failure = e.answer.Err // it is about to exit
+	case g == s.next:
+		g.asked = time.Time{}
+		return s.nextReady(e.answer.Warnings)
+	case g == s.current && e.exited != nil:
+		s.currentDied(e.exited)
+	case g == s.current:
+		g.asked = time.Time{}
+		s.answered(e.answer)
+	case e.exited != nil:
+		s.forget(g)
+	}
+	return nil
+}
+
+// nextReady puts the generation that has started in the place of the one
+// before, which finishes what it has in hand.
+func (s *Supervisor) nextReady(warnings []string) error {
+	before, g := s.current, s.next
+	first := before == nil
+	s.current, s.next = g, nil
+	g.ready = time.Now()
+	if first {
+		if err := s.pid.write(); err != nil {
+			return err
+		}
+		for _, warning := range append(g.config.Warnings, warnings...) {
+			s.log.Logf(sevWarning, "%s", warning)
+		}
+		if s.Ready != nil {
+			s.Ready()
+		}
+	} else {
+		if !before.gone {
+			s.leaving = append(s.leaving, before)
+			before.drain()
+		}
+		before.sockets.closeExcept(append(g.sockets[:len(g.sockets):len(g.sockets)], s.adopted...))
+	}
+	s.log.Logf(sevInfo, "serving %s, for %s", g.sockets, g.config.Domain)
+	s.service.ready(g)
+	return nil
+}
+
+// nextFailed goes on with what there was before.
+func (s *Supervisor) nextFailed(exit error) error {
+	g := s.next
+	s.next = nil
+	why := g.failure
+	if why == "" {
+		why = fmt.Sprintf("the worker did not start: %v", exit)
+	}
+	if s.current == nil {
+		g.sockets.closeExcept(s.adopted)
+		return errors.New(why)
+	}
+	g.sockets.closeExcept(append(s.current.sockets[:len(s.current.sockets):len(s.current.sockets)], s.adopted...))
+	if s.current.gone {
+		s.log.Logf(sevCrit, "cannot replace the worker: %s", why)
+		s.scheduleRestart()
+		return nil
+	}
+	s.refuseReload(errors.New(why))
+	return nil
+}
+
+// currentDied has the worker replaced: at once, or after a pause if the one
+// before did not last either.
+func (s *Supervisor) currentDied(exit error) {
+	g := s.current
+	if s.swapping != nil {
+		g.config, s.swapping = s.swapping, nil
+		s.service.ready(g)
+	}
+	s.log.Logf(sevErr, "the worker (pid %d) died: %v; starting another", g.command.Process.Pid, exit)
+	if time.Since(g.ready) > lasting {
+		s.failures = 0
+	}
+	if s.next == nil { // else a reload is about to replace it anyway
+		s.scheduleRestart()
+	}
+}
+
+func (s *Supervisor) scheduleRestart() {
+	var pause time.Duration
+	if s.failures > 0 {
+		pause = min(firstPause<<min(s.failures-1, 16), longestPause)
+	}
+	s.failures++
+	s.restart.Reset(pause)
+}
+
+// answered is called when the current worker has carried out an order.
+func (s *Supervisor) answered(a *answer) {
+	if s.swapping == nil {
+		if a.Err != "" {
+			s.log.Logf(sevCrit, "the worker is not well: %s; replacing it", a.Err)
+			s.current.kill()
+			return
+		}
+		s.service.alive()
+		return
+	}
+	c := s.swapping
+	s.swapping = nil
+	if a.Err != "" {
+		s.refuseReload(errors.New(a.Err))
+		return
+	}
+	s.current.config = c
+	s.reloaded(c)
+}
+
+// checkHealth asks the worker whether it is well, and ends one that does not
+// answer.
+func (s *Supervisor) checkHealth() {
+	for _, g := range append([]*generation{s.current, s.next}, s.leaving...) {
+		if g != nil && !g.gone && !g.asked.IsZero() && time.Since(g.asked) > startTimeout {
+			s.log.Logf(sevCrit, "the worker (pid %d) does not answer, ending it", g.command.Process.Pid)
+			g.kill()
+		}
+	}
+	if s.current != nil && !s.current.gone && s.current.asked.IsZero() {
+		s.current.order(order{})
+	}
+}
+
+func (s *Supervisor) beginReload() {
+	s.service.reloading()
+	s.loading = true
+	go func() {
+		c, err := s.Load()
+		s.loaded <- loaded{c, err}
+	}()
+}
+
+// apply puts a configuration that was read again into force.
+func (s *Supervisor) apply(l loaded) {
+	if l.err != nil {
+		s.refuseReload(l.err)
+		return
+	}
+	if s.current.gone || s.next != nil {
+		s.reload = true // the worker died meanwhile: first things first
+		s.service.ready(s.current)
+		return
+	}
+	if !needsNewWorker(s.current.config, l.config) {
+		s.swapping = l.config
+		s.current.order(order{Config: l.config})
+		return
+	}
+	if err := s.start(l.config); err != nil {
+		s.refuseReload(err)
+		return
+	}
+	s.warn(l.config)
+}
+
+// needsNewWorker tells whether two configurations differ in what a worker
+// cannot change in itself.
+func needsNewWorker(a, b *config.Config) bool {
+	fixed := func(c *config.Config) any {
+		return [...]any{c.ListenAddr, c.ForwardPort, c.ReversePort, c.Family, c.Chroot, c.User, c.ConnectionLimit}
+	}
+	return !reflect.DeepEqual(fixed(a), fixed(b))
+}
+
+func (s *Supervisor) reloaded(c *config.Config) {
+	s.warn(c)
+	s.log.Logf(sevInfo, "configuration reloaded, serving %s, for %s", s.current.sockets, c.Domain)
+	s.service.ready(s.current)
+}
+
+func (s *Supervisor) warn(c *config.Config) {
+	for _, warning := range c.Warnings {
+		s.log.Logf(sevWarning, "%s", warning)
+	}
+}
+
+func (s *Supervisor) refuseReload(err error) {
+	s.log.Logf(sevErr, "not reloaded, the configuration of before stays in force: %v", err)
+	s.service.refused(err)
+}
+
+func (s *Supervisor) forget(g *generation) {
+	for i, left := range s.leaving {
+		if left == g {
+			s.leaving = append(s.leaving[:i], s.leaving[i+1:]...)
+			return
+		}
+	}
+}
+
+// end lets the workers finish, and leaves nothing behind.
+func (s *Supervisor) end() {
+	s.service.stopping()
+	s.pid.remove()
+	for _, g := range []*generation{s.current, s.next} {
+		if g != nil && !g.gone {
+			s.leaving = append(s.leaving, g)
+			g.drain()
+		}
+	}
+	late := time.After(stopTimeout)
+	for len(s.leaving) > 0 {
+		select {
+		case e := <-s.events:
+			if e.exited != nil {
+				e.from.control.close()
+				s.forget(e.from)
+			}
+		case <-s.loaded:
+		case <-late:
+			for _, g := range s.leaving {
+				s.log.Logf(sevWarning, "the worker (pid %d) does not finish, ending it", g.command.Process.Pid)
+				g.kill()
+			}
+		}
+	}
+}
