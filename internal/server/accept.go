@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -52,48 +53,63 @@ func (s *Server) forget(ln net.Listener) {
 	ln.Close()
 }
 
-// start waits until there is room for one more connection, and serves it. At
-// shutdown there is room for those that wait.
+// start serves one more connection, once there is room for it.
 func (s *Server) start(nc net.Conn, direction Direction) {
 	c := newConn(s, nc)
-	s.mu.Lock()
-	if s.full() {
-		s.tellFull()
-	}
-	for s.full() && !s.closing() {
-		s.waiting++
-		s.slot.Wait()
-		s.waiting--
-	}
-	s.conns[c] = struct{}{}
-	s.mu.Unlock()
+	s.enter(c)
 	s.running.Add(1)
 	go func() {
 		defer s.running.Done()
 		c.serve(direction)
-		s.mu.Lock()
-		delete(s.conns, c)
-		s.slot.Signal()
-		s.mu.Unlock()
+		s.leave(c)
 		c.free()
 	}()
 }
 
+// enter returns when c is one of s.conns.
+func (s *Server) enter(c *conn) {
+	s.mu.Lock()
+	if s.closing() || len(s.queue) == 0 && !s.full() {
+		s.conns[c] = struct{}{}
+		s.mu.Unlock()
+		return
+	}
+	c.admitted = make(chan struct{})
+	s.queue = append(s.queue, c)
+	open, now := len(s.conns), time.Now()
+	tell := now.Sub(s.toldFull) >= reportInterval
+	if tell {
+		s.toldFull = now
+	}
+	s.mu.Unlock()
+	if tell {
+		s.report(fmt.Errorf("%w: %d are open", ErrFull, open))
+	}
+	<-c.admitted
+}
+
+func (s *Server) leave(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+	s.admit()
+}
+
+// admit lets in from the queue as many as there is room for, and all of them
+// at shutdown. It is called with s.mu held.
+func (s *Server) admit() {
+	for len(s.queue) > 0 && (s.closing() || !s.full()) {
+		c := s.queue[0]
+		s.queue = slices.Delete(s.queue, 0, 1)
+		s.conns[c] = struct{}{}
+		close(c.admitted)
+	}
+}
+
+// full tells whether MaxConns are open. It is called with s.mu held.
 func (s *Server) full() bool {
 	limit := s.config.Load().MaxConns
 	return limit > 0 && len(s.conns) >= limit
-}
-
-// tellFull reports that newcomers wait. It gives up s.mu while it does.
-func (s *Server) tellFull() {
-	now, open := time.Now(), len(s.conns)
-	if now.Sub(s.toldFull) < reportInterval {
-		return
-	}
-	s.toldFull = now
-	s.mu.Unlock()
-	s.report(fmt.Errorf("%w: %d are open", ErrFull, open))
-	s.mu.Lock()
 }
 
 // backoff paces a listener that cannot accept.

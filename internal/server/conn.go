@@ -26,6 +26,8 @@ type conn struct {
 	s *Server
 	r *bufio.Reader
 
+	admitted chan struct{} // closed when c may be served; nil if it never had to wait
+
 	begun   bool // bytes of the request in hand have been read
 	more    bool // the last read filled the buffer: there may be more
 	asked   bool // a request was answered during the present idle step

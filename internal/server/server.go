@@ -96,10 +96,9 @@ type Server struct {
 	running  sync.WaitGroup
 
 	mu        sync.Mutex
-	slot      *sync.Cond // a connection ended, the limit changed, or Shutdown began
 	listeners map[net.Listener]struct{}
-	conns     map[*conn]struct{}
-	waiting   int
+	conns     map[*conn]struct{} // those that are served
+	queue     []*conn            // those that wait for MaxConns, in the order they came
 	toldFull  time.Time
 }
 
@@ -117,7 +116,6 @@ func New(config Config, report func(error)) *Server {
 		listeners:      make(map[net.Listener]struct{}),
 		conns:          make(map[*conn]struct{}),
 	}
-	s.slot = sync.NewCond(&s.mu)
 	s.config.Store(&config)
 	return s
 }
@@ -128,7 +126,7 @@ func (s *Server) Swap(config Config) {
 	s.config.Store(&config)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.slot.Broadcast()
+	s.admit()
 }
 
 // Open returns how many connections are being served.
@@ -143,7 +141,7 @@ func (s *Server) Open() int {
 func (s *Server) Waiting() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.waiting
+	return len(s.queue)
 }
 
 // Shutdown closes the listeners, lets the requests that have arrived be
@@ -162,10 +160,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	for ln := range s.listeners {
 		ln.Close()
 	}
+	s.admit()
 	for c := range s.conns {
 		c.hurry()
 	}
-	s.slot.Broadcast()
 	s.mu.Unlock()
 
 	finished := make(chan struct{})
