@@ -116,6 +116,8 @@ func startPostfix(t *testing.T, s *sink, params, tables map[string]string) *post
 	if err := startProcess(t, cmd).waitServing(p.addr); err != nil {
 		t.Fatalf("Postfix: %v", err)
 	}
+	// The master listens before it knows whether a smtpd will start.
+	_ = command(dialSMTP(t, p.addr), 221, "QUIT")
 	return p
 }
 

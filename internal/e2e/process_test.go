@@ -4,6 +4,8 @@ package e2e
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"os/exec"
 	"strconv"
@@ -17,31 +19,61 @@ const patience = 30 * time.Second
 
 // process is a program that runs until its test is over.
 type process struct {
-	cmd  *exec.Cmd
-	done chan struct{} // closed when the program has ended
+	cmd   *exec.Cmd
+	done  chan struct{} // closed when the program has ended
+	guard *exec.Cmd
+	life  io.Closer // the guard acts when this closes
 }
 
-// startProcess starts cmd as the leader of a session and stops all of its process group when the test is over: the
-// leader with SIGTERM, and with SIGKILL what is still there then. Should the test binary die before that, the kernel
-// sends the SIGTERM.
+// startProcess starts cmd as the leader of a session and stops its whole process group when the test is over: the
+// leader with SIGTERM, and with SIGKILL what is still there then.
+//
+// The SIGTERM comes from a guard that waits for the end of a pipe, so that it comes too when the test binary dies before
+// it could clean up, as on a timeout. The kernel's own means for that, a parent death signal, is lost when a program
+// changes its credentials, as Postfix's master does.
 func startProcess(t *testing.T, cmd *exec.Cmd) *process {
 	t.Helper()
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGTERM}
-	if err := cmd.Start(); err != nil {
+	p := &process{cmd: cmd, done: make(chan struct{})}
+	p.guard = exec.Command("sh", "-c", `read -r pid && { read -r _; kill -s TERM "$pid"; }`)
+	p.guard.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	life, err := p.guard.StdinPipe()
+	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{cmd: cmd, done: make(chan struct{})}
+	if err := p.guard.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p.life = life
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		p.releaseGuard()
+		t.Fatal(err)
+	}
 	go func() {
 		_ = cmd.Wait()
 		close(p.done)
 	}()
 	t.Cleanup(func() { p.stop(t) })
+	if _, err := fmt.Fprintln(life, cmd.Process.Pid); err != nil {
+		t.Fatal(err)
+	}
 	return p
 }
 
+// releaseGuard has the guard send its SIGTERM.
+func (p *process) releaseGuard() {
+	p.life.Close()
+	_ = p.guard.Wait()
+}
+
 func (p *process) stop(t *testing.T) {
+	select {
+	case <-p.done:
+		t.Errorf("%s ended before its time: %s", p.cmd.Path, p.cmd.ProcessState)
+	default:
+	}
+	p.releaseGuard()
 	group := -p.cmd.Process.Pid
-	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-p.done:
 	case <-time.After(patience):
