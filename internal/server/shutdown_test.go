@@ -1,0 +1,144 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// All that a client had sent is answered, then its connection ends in order:
+// a reset could take replies with it that the client has not read yet.
+func TestShutdownPipelined(t *testing.T) {
+	const requests = 500
+	gate, entered := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	gated := tables("")
+	gated.ForwardTCP = func(dst, key []byte) ([]byte, error) {
+		once.Do(func() { close(entered); <-gate })
+		return append(dst, key...), nil
+	}
+	f := start(t, Config{Tables: gated}, func(s *Server) { s.shutdownGrace = patience })
+	p := dial(t, f.addr[Forward])
+	p.send(strings.Repeat("get a@b\n", requests))
+	<-entered
+	stopped := make(chan error)
+	go func() { stopped <- f.Shutdown(context.Background()) }()
+	<-f.done
+	close(gate)
+	p.expect(strings.Repeat("200 a@b\n", requests))
+	p.expectEnd()
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+}
+
+// Under load every request is answered in full and rightly, or not at all.
+func TestShutdownUnderLoad(t *testing.T) {
+	f := start(t, Config{Tables: tables("")}, nil)
+	var clients, busy sync.WaitGroup
+	for range 16 {
+		p := dial(t, f.addr[Forward])
+		busy.Add(1)
+		clients.Go(func() {
+			for i := 0; ; i++ {
+				if _, err := p.Write([]byte("get a@b\n")); err != nil {
+					return
+				}
+				line, err := p.r.ReadString('\n')
+				if err != nil {
+					if line != "" {
+						t.Errorf("half a reply: %q", line)
+					}
+					return
+				}
+				if line != "200 f:a@b\n" {
+					t.Errorf("got %q", line)
+				}
+				if i == 100 {
+					busy.Done()
+				}
+			}
+		})
+	}
+	busy.Wait()
+	f.stop(t)
+	clients.Wait()
+	if f.Open() != 0 {
+		t.Errorf("%d open", f.Open())
+	}
+}
+
+// A lack of file descriptors keeps newcomers waiting and nothing else.
+func TestOutOfFiles(t *testing.T) {
+	f := start(t, Config{Tables: tables("")}, nil)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := dial(t, f.addr[Forward])
+	old.ask("get a\n", "200 f:a\n")
+	newcomer := dial(t, ln.Addr()) // the kernel's backlog takes it
+	newcomer.send("get b\n")
+
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	restore := func() {
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+			t.Fatal(err)
+		}
+	}
+	defer restore()
+	none := limit
+	none.Cur = 0
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &none); err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- f.Serve(ln, Reverse) }()
+	eventually(t, func() bool { return len(f.reports()) > 0 }, func() { t.Error("nothing reported") })
+	old.ask("get a\n", "200 f:a\n")
+	restore()
+
+	newcomer.expect("200 r:b\n")
+	reports := f.reports()
+	if len(reports) != 1 || !errors.Is(reports[0], ErrAccept) || !errors.Is(reports[0], syscall.EMFILE) {
+		t.Errorf("reported %v", reports)
+	}
+	if want := "cannot accept connections on " + ln.Addr().String() + ": "; !strings.HasPrefix(reports[0].Error(), want) {
+		t.Errorf("reported %v, want %s…", reports[0], want)
+	}
+	f.stop(t)
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}
+
+// A thousand idle connections cost little, both ends together.
+func TestIdleMemory(t *testing.T) {
+	const clients, limit = 1000, 10 << 10
+	f := start(t, Config{Tables: tables(""), IdleTimeout: time.Hour}, nil)
+	before := inUse()
+	for range clients {
+		c, err := net.Dial("tcp", f.addr[Forward].String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		c.Write([]byte("get a@b\n"))
+		if n, err := c.Read(make([]byte, 100)); n != len("200 f:a@b\n") {
+			t.Fatal(n, err)
+		}
+	}
+	each := (inUse() - before) / clients
+	if each > limit {
+		t.Errorf("%d bytes for each connection, over %d", each, limit)
+	}
+	t.Logf("%d bytes for each connection, both ends", each)
+}
