@@ -31,6 +31,10 @@ func (s *site) testPostmap(t *testing.T) {
 		{"reversed in small letters", reverse, strings.ToLower(signed), "user@example.org"},
 		{"no SRS address", reverse, "user@" + s.srsDomain, ""},
 		{"forged", reverse, "SRS0=AAAA=2W=example.org=user@" + s.srsDomain, ""},
+		{"socketmap forward on the reverse port", lookupTable(socketmap, s.daemon.reversePort, "forward"),
+			"user@example.org", signed},
+		{"socketmap reverse on the forward port", lookupTable(socketmap, s.daemon.forwardPort, "reverse"),
+			signed, "user@example.org"},
 		{"domain alone", reverse, "@" + s.srsDomain, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
