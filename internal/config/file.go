@@ -48,26 +48,25 @@ func plain(data []byte) (lines map[string]int, shell int) {
 	return lines, shell
 }
 
+func unreadable(path string, err error) error {
+	return fmt.Errorf("cannot read the settings file %s: %w", printable(path), reason(err))
+}
+
 // missing says whether a file is not there.
 func missing(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
 
-// readSettings reads one settings file and returns the variables that it sets. before is what holds without the file, which shell in it can
-// refer to.
-func (ld *loading) readSettings(path string, before map[string]given) (map[string]given, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, fmt.Errorf("Cannot open settings file: %s: %w", printable(path), reason(err))
-	}
-	defer f.Close()
+// readSettings reads one settings file, open at f, and returns the variables that it sets. before is what holds without the file, which shell
+// in it can refer to.
+func (ld *loading) readSettings(path string, f *os.File, before map[string]given) (map[string]given, error) {
 	info, err := f.Stat()
 	if err != nil {
-		return nil, fmt.Errorf("Cannot open settings file: %s: %w", printable(path), reason(err))
+		return nil, unreadable(path, err)
 	}
 	data, err := readOpen(f, maxSettings)
 	if err != nil {
-		return nil, fmt.Errorf("Cannot read settings file: %s: %w", printable(path), err)
+		return nil, unreadable(path, err)
 	}
 
 	lines, shell := plain(data)

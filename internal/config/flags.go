@@ -26,7 +26,7 @@ func (r *recorder) String() string { return "" }
 func (r *recorder) Set(value string, o getopt.Option) error {
 	// Two leniencies of the library that getopt_long(3) does not have: --A for -A, and --help=value.
 	if strings.HasPrefix(o.Name(), "--") && r.setting.Long == "" {
-		return fmt.Errorf("unrecognized option '%s'", o.Name())
+		return fmt.Errorf("unrecognized option '--%s' (--help lists all)", r.setting.Short)
 	}
 	if r.setting.Arg == "" {
 		if value != "" {
@@ -89,17 +89,24 @@ func parseFlags(args []string) ([]use, error) {
 
 // explain words what the library found wrong as getopt(3) does.
 func explain(e *getopt.Error) error {
-	name := strings.TrimPrefix(e.Name, "-")
-	long := strings.HasPrefix(name, "-")
-	switch {
-	case e.ErrorCode == getopt.UnknownOption && long:
-		return fmt.Errorf("unrecognized option '-%s' (--help lists all)", printable(name))
-	case e.ErrorCode == getopt.UnknownOption:
-		return fmt.Errorf("invalid option -- '%s' (--help lists all)", printable(name))
-	case e.ErrorCode == getopt.MissingParameter && long:
-		return fmt.Errorf("option '-%s' requires an argument", name)
-	case e.ErrorCode == getopt.MissingParameter:
-		return fmt.Errorf("option requires an argument -- '%s'", name)
+	if long, ok := strings.CutPrefix(e.Name, "--"); ok {
+		switch e.ErrorCode {
+		case getopt.UnknownOption:
+			return fmt.Errorf("unrecognized option '--%s' (--help lists all)", printable(long))
+		case getopt.MissingParameter:
+			return fmt.Errorf("option '--%s' requires an argument", long)
+		}
+		return e.Err
+	}
+	letter := strings.TrimPrefix(e.Name, "-")
+	if letter == "" {
+		letter = "-"
+	}
+	switch e.ErrorCode {
+	case getopt.UnknownOption:
+		return fmt.Errorf("invalid option -- '%s' (--help lists all)", printable(letter))
+	case getopt.MissingParameter:
+		return fmt.Errorf("option requires an argument -- '%s'", letter)
 	}
 	return e.Err
 }

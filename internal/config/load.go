@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"os"
 	"os/user"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -160,10 +162,15 @@ func (ld *loading) readFiles(files []string, named bool) error {
 
 	found := false
 	for _, path := range files {
-		set, err := ld.readSettings(path, vars)
+		f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 		if missing(err) && !(named && len(files) == 1) {
 			continue
 		}
+		if err != nil {
+			return unreadable(path, err)
+		}
+		set, err := ld.readSettings(path, f, vars)
+		f.Close()
 		if err != nil {
 			return err
 		}
@@ -220,12 +227,12 @@ func noFlags(err error) error {
 
 // check makes the Config of what was given and holds it together.
 func (ld *loading) check(launched bool) (*Config, error) {
+	var noAnswer error
 	if _, ok := ld.last("Domain"); !ok && launched {
-		domain, err := ld.askPostfix()
-		if err != nil {
-			return nil, fmt.Errorf("%w: SRS_DOMAIN is not set, and %w", noDomain, err)
+		var domain string
+		if domain, noAnswer = ld.askPostfix(); noAnswer == nil {
+			ld.give("Domain", domain, Source{Kind: Postfix})
 		}
-		ld.give("Domain", domain, Source{Kind: Postfix})
 	}
 
 	c := &Config{Sources: map[string]Source{}, Unknown: ld.unknown}
@@ -248,7 +255,12 @@ func (ld *loading) check(launched bool) (*Config, error) {
 		}
 	}
 
-	if c.SecretFile == "" {
+	switch {
+	case noAnswer != nil:
+		return nil, fmt.Errorf("%w: SRS_DOMAIN is not set, and %w", noDomain, noAnswer)
+	case c.Domain == "":
+		return nil, noDomain
+	case c.SecretFile == "":
 		return nil, noSecret
 	}
 	if err := ld.together(c); err != nil {
@@ -279,10 +291,7 @@ func (s *Setting) assign(c *Config, value string) error {
 // located adds to a setter's error who said the value.
 func located(err error, g given) error {
 	var own refusal
-	switch {
-	case errors.As(err, &own) && g.from.Kind == BuiltIn:
-		return err
-	case errors.As(err, &own):
+	if errors.As(err, &own) {
 		return fmt.Errorf("%w (%s)", err, g.from.said(g.value))
 	}
 	return fmt.Errorf("%s: %w", g.from.said(g.value), err)

@@ -22,7 +22,7 @@ const (
 func ReadSecrets(path string) (Secrets, error) {
 	data, err := readFile(path, maxSecretFile)
 	if err != nil {
-		return nil, fmt.Errorf("Cannot open file with secret: %s: %w", printable(path), err)
+		return nil, fmt.Errorf("%w: %s: %w", noSecretFile, printable(path), err)
 	}
 	secrets := parseSecrets(data)
 	if len(secrets) == 0 {

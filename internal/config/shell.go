@@ -2,31 +2,22 @@ package config
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
-	"time"
 )
 
-const (
-	maxOutput     = 1 << 20 // bytes of each stream that a program may write
-	maxComplaints = 20      // lines of the shell's complaints that become warnings
-)
+const maxComplaints = 20 // lines of what the shell complains of that become warnings
 
 // evaluate lets the shell source a settings file and returns the variables that hold then.
 //
 // The defaults are shell variables before the file begins, as in the launcher. The file's standard output goes nowhere; what it writes to standard error
 // becomes warnings, as the launcher starts in spite of it. The values come back NUL-terminated on descriptor 3, which is closed while the file runs.
-// The commands that report are parsed before the file is read and begin with a special built-in utility, so neither aliases, functions, IFS nor shell
-// options of the file reach them. A file that ends the shell (exit, exec, set -e and a failure, a syntax error) makes the launcher end and
+// The commands that report are parsed before the file is read and begin with a special built-in utility, so neither aliases, functions, IFS, PATH nor
+// shell options of the file reach them. A file that ends the shell (exit, exec, set -e and a failure, a syntax error) makes the launcher end and
 // the start here fail: the report lacks its end. The whole process group is killed afterwards.
 func (ld *loading) evaluate(path string, line int, before map[string]given) (map[string]string, error) {
 	absolute, err := filepath.Abs(path) // a dot command without a slash searches PATH
@@ -43,13 +34,13 @@ func (ld *loading) evaluate(path string, line int, before map[string]given) (map
 	for name, v := range before {
 		fmt.Fprintf(&script, "%s=%s\n", name, quote(v.value))
 	}
-	fmt.Fprintf(&script, "{\n{ . %s\n} 3>&-\nunset -f printf\n", quote(absolute))
+	fmt.Fprintf(&script, "{\n{ . %s\n} 3>&-\nunset -f printf || :\nPATH=%s\n", quote(absolute), quote(ld.searchPath()))
 	for _, s := range Settings {
 		if v := s.Variable; v != "" && (s.Scope == Everywhere || s.Scope == FileOnly) {
 			fmt.Fprintf(&script, "case ${%s+x} in x) printf '%s=%%s\\0' \"$%s\" >&3;; esac\n", v, v, v)
 		}
 	}
-	script.WriteString("printf 'end\\0' >&3\n}\n")
+	script.WriteString("printf '\\0end\\0' >&3\n}\n")
 
 	out, err := ld.run(ld.Shell, "-c", script.String())
 	switch {
@@ -60,7 +51,7 @@ func (ld *loading) evaluate(path string, line int, before map[string]given) (map
 		return nil, fmt.Errorf("%s: %w", printable(path), err)
 	}
 	complaints := placed(out.stderr, path, absolute)
-	report, complete := bytes.CutSuffix(out.report, []byte("end\x00"))
+	report, complete := bytes.CutSuffix(out.report, []byte("\x00end\x00"))
 	if !complete {
 		return nil, unfinished(path, out.state, complaints)
 	}
@@ -76,6 +67,9 @@ func (ld *loading) evaluate(path string, line int, before map[string]given) (map
 		if name, value, ok := strings.Cut(string(entry), "="); ok {
 			values[name] = value
 		}
+	}
+	for name := range before {
+		values[name] += "" // one that the file has unset is empty, as on the launcher's command line
 	}
 	if !haveDomain && values["SRS_DOMAIN"] == domain.value {
 		delete(values, "SRS_DOMAIN") // Postfix's, not the file's
@@ -144,121 +138,4 @@ func (ld *loading) postconf() (string, error) {
 		return "", fmt.Errorf("%s -h mydomain gives none (%s) %s", ld.Postconf, out.state, printable(why))
 	}
 	return domain, nil
-}
-
-// output is what a program that was run left behind.
-type output struct {
-	stdout, stderr, report []byte // report is what it wrote to descriptor 3
-	state                  string // its exit status in words
-}
-
-// run runs a program of the administrator's with little but PATH in its environment, for as long as Patience lasts, and kills what is left of its
-// process group then.
-func (ld *loading) run(name string, args ...string) (output, error) {
-	path, ok := ld.getenv("PATH")
-	if !ok || path == "" {
-		path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-	}
-	name, err := lookPath(name, path)
-	if err != nil {
-		return output{}, err
-	}
-	cmd := exec.Command(name, args...)
-	cmd.Env = []string{"PATH=" + path}
-	if v, ok := ld.getenv("MAIL_CONFIG"); ok {
-		cmd.Env = append(cmd.Env, "MAIL_CONFIG="+v)
-	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-
-	ctx, cancel := context.WithTimeoutCause(context.Background(), ld.Patience, fmt.Errorf("%s did not end within %v", name, ld.Patience))
-	defer cancel()
-	ctx, tooMuch := context.WithCancelCause(ctx)
-	defer tooMuch(nil)
-
-	var streams [3]stream
-	defer func() {
-		for i := range streams {
-			streams[i].close()
-		}
-	}()
-	for i := range streams {
-		if err := streams[i].open(); err != nil {
-			return output{}, err
-		}
-	}
-	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = streams[0].w, streams[1].w, []*os.File{streams[2].w}
-	if err := cmd.Start(); err != nil {
-		return output{}, err
-	}
-	kill := func() { syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	stop := context.AfterFunc(ctx, kill)
-	for i := range streams {
-		streams[i].collect(func() { tooMuch(fmt.Errorf("%s writes more than %d bytes", name, maxOutput)) })
-	}
-	waitErr := cmd.Wait()
-	stop()
-	kill()
-	for i := range streams {
-		streams[i].finish()
-	}
-	if ctx.Err() != nil {
-		return output{}, context.Cause(ctx)
-	}
-	state := "exit status 0"
-	if waitErr != nil {
-		state = waitErr.Error()
-	}
-	return output{streams[0].data, streams[1].data, streams[2].data, state}, nil
-}
-
-// stream collects what a program writes to one pipe.
-type stream struct {
-	r, w *os.File
-	data []byte
-	done chan struct{}
-}
-
-func (s *stream) open() (err error) {
-	s.r, s.w, err = os.Pipe()
-	return err
-}
-
-// collect reads in the background, of at most maxOutput bytes; on more it calls tooMuch.
-func (s *stream) collect(tooMuch func()) {
-	s.w.Close()
-	s.done = make(chan struct{})
-	go func() {
-		defer close(s.done)
-		s.data, _ = io.ReadAll(io.LimitReader(s.r, maxOutput+1))
-		if len(s.data) > maxOutput {
-			tooMuch()
-		}
-	}()
-}
-
-// finish waits for the end of the stream, though not for a process that left the group and holds it open.
-func (s *stream) finish() {
-	s.r.SetReadDeadline(time.Now().Add(time.Second))
-	<-s.done
-}
-
-func (s *stream) close() {
-	if s.r != nil {
-		s.r.Close()
-		s.w.Close()
-	}
-}
-
-// lookPath finds a program in the directories of path.
-func lookPath(name, path string) (string, error) {
-	if strings.Contains(name, "/") {
-		return name, nil
-	}
-	for _, dir := range filepath.SplitList(path) {
-		file := filepath.Join(dir, name)
-		if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o111 != 0 {
-			return file, nil
-		}
-	}
-	return "", exec.ErrNotFound
 }

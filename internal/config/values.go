@@ -23,15 +23,13 @@ func (r refusal) Error() string { return string(r) }
 const (
 	noDomain     = refusal("You must set a home domain (-d)")
 	noSecret     = refusal("You must set a secret (-s)")
+	noSecretFile = refusal("Cannot open file with secret")
 	badSeparator = refusal("SRS separator character must be one of '=+-'")
 )
 
 func setDomain(c *Config, v string) error {
 	v = v[strings.LastIndexByte(v, '@')+1:]
-	if v == "" {
-		return noDomain
-	}
-	if why := notDomain(v); why != "" {
+	if why := notDomain(v); v != "" && why != "" {
 		return errors.New("the SRS domain " + why)
 	}
 	c.Domain = v
