@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"syscall"
 	"time"
 )
 
@@ -28,7 +27,6 @@ func (s *Server) Serve(ln net.Listener, direction Direction) error {
 	defer s.running.Done()
 	defer s.forget(ln)
 
-	bound(ln)
 	retry := backoff{s: s, ln: ln}
 	for {
 		nc, err := ln.Accept()
@@ -132,21 +130,4 @@ func (b *backoff) wait(err error) {
 	case <-timer.C:
 	case <-b.s.done:
 	}
-}
-
-// bound keeps small what the kernel stores for a client that sends without
-// end or never reads. Connections inherit it from a TCP listener.
-func bound(ln net.Listener) {
-	sc, ok := ln.(syscall.Conn)
-	if !ok {
-		return
-	}
-	raw, err := sc.SyscallConn()
-	if err != nil {
-		return
-	}
-	raw.Control(func(fd uintptr) {
-		syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 64<<10)
-		syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_SNDBUF, 32<<10)
-	})
 }
