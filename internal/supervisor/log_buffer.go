@@ -37,7 +37,8 @@ type logBuffer struct {
 	mu      sync.Mutex
 	gathers []byte // lines waiting for the writer
 	inHand  []byte // lines the writer is at
-	lost    int    // lines that nobody has been told of
+	told    int    // lost lines that the last line of inHand tells of; 0: it is an ordinary line
+	lost    int    // lost lines that nobody has been told of
 	idle    bool   // the writer waits for a first line
 	closed  bool
 
@@ -126,7 +127,8 @@ func (b *logBuffer) Close(deadline time.Time) (lost int) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.lost + bytes.Count(b.inHand, newline) + bytes.Count(b.gathers, newline)
+	b.losing(b.inHand)
+	return b.lost + bytes.Count(b.gathers, newline)
 }
 
 // closeGrace is for a writer that was told to end at the deadline to do so.
@@ -154,11 +156,12 @@ func (b *logBuffer) run() {
 			continue
 		}
 		n, err := b.w.Write(batch)
+		b.mu.Lock()
 		if err != nil {
-			b.mu.Lock()
-			b.lost += bytes.Count(batch[n:], newline)
-			b.mu.Unlock()
+			b.losing(batch[n:])
 		}
+		b.inHand, b.told = batch[:0], 0
+		b.mu.Unlock()
 		if last {
 			continue
 		}
@@ -177,10 +180,19 @@ func (b *logBuffer) take() (batch []byte, last bool) {
 	b.inHand, b.gathers = b.gathers, b.inHand[:0]
 	if len(b.inHand) > 0 && b.lost > 0 {
 		b.inHand = fmt.Appendf(b.inHand, "<%d>%d log lines were lost: they came faster than they could be written\n", sevWarning, b.lost)
-		b.lost = 0
+		b.told, b.lost = b.lost, 0
 	}
 	b.idle = len(b.inHand) == 0
 	return b.inHand, b.closed
+}
+
+// losing counts the end of inHand that was not written.
+func (b *logBuffer) losing(unwritten []byte) {
+	if lines := bytes.Count(unwritten, newline); b.told > 0 {
+		b.lost += b.told + lines - 1
+	} else {
+		b.lost += lines
+	}
 }
 
 // printable tells whether text holds no ASCII control character. Bytes above 127 pass.

@@ -7,11 +7,10 @@ import (
 	"io"
 	"net"
 	"os"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // logTarget is where the log goes.
@@ -45,12 +44,16 @@ func newSink(target logTarget, limit int, stderr io.Writer, pid int, now func() 
 // isJournal tells whether f is the stream to the journal that the service manager announced in the environment variable JOURNAL_STREAM
 // (device and inode number, see systemd.exec(5)), and not something it was redirected to since.
 func isJournal(f *os.File, journalStream string) bool {
-	var st unix.Stat_t
 	var dev, ino uint64
 	if n, err := fmt.Sscanf(journalStream, "%d:%d", &dev, &ino); n != 2 || err != nil {
 		return false
 	}
-	return unix.Fstat(int(f.Fd()), &st) == nil && uint64(st.Dev) == dev && uint64(st.Ino) == ino
+	info, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	st := info.Sys().(*syscall.Stat_t)
+	return uint64(st.Dev) == dev && uint64(st.Ino) == ino
 }
 
 // plainWriter takes the "<N>" off every line.
@@ -89,10 +92,14 @@ type syslogWriter struct {
 	sockets []string
 	tag     string // "postsrsd[123]: "
 	now     func() time.Time
-	msg     []byte
+
+	text  []byte   // the messages at hand, one after the other
+	ends  []int    // where each ends in text
+	msgs  [][]byte // the same messages, for sending
+	mmsgs datagrams
 
 	mu       sync.Mutex
-	conn     net.Conn // nil: not connected
+	conn     *net.UnixConn // nil: not connected
 	stream   bool
 	deadline time.Time // when Write must give up; zero: never
 	ending   chan struct{}
@@ -117,33 +124,56 @@ func (s *syslogWriter) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
-// Write sends the lines of batch, each "<N>text\n".
+// Write sends the lines of batch, each "<N>text\n". n counts those that were sent.
 func (s *syslogWriter) Write(batch []byte) (n int, err error) {
 	head := s.now().Format(time.Stamp) + " " + s.tag
-	for line := range bytes.Lines(batch) {
-		pri := facilityMail | int(line[1]-'0')
-		s.msg = fmt.Appendf(s.msg[:0], "<%d>", pri)
-		s.msg = append(s.msg, head...)
-		s.msg = append(s.msg, line[len("<N>"):len(line)-1]...)
-		if err := s.send(s.msg); err != nil {
-			return n, err
+	for err == nil && n < len(batch) {
+		s.format(batch[n:], head)
+		var sent int
+		sent, err = s.send(s.msgs)
+		for ; sent > 0; sent-- {
+			n += bytes.IndexByte(batch[n:], '\n') + 1
 		}
-		n += len(line)
 	}
-	return n, nil
+	return n, err
 }
 
-// send delivers one message. It gives up only when the log is being closed.
-func (s *syslogWriter) send(msg []byte) error {
+// format makes messages of as many lines as are sent at a time.
+func (s *syslogWriter) format(lines []byte, head string) {
+	s.text, s.ends, s.msgs = s.text[:0], s.ends[:0], s.msgs[:0]
+	for line := range bytes.Lines(lines) {
+		s.text = append(s.text, '<')
+		s.text = strconv.AppendInt(s.text, facilityMail|int64(line[1]-'0'), 10)
+		s.text = append(s.text, '>')
+		s.text = append(s.text, head...)
+		s.text = append(s.text, line[len("<N>"):len(line)-1]...)
+		s.text = append(s.text, 0) // for a stream
+		s.ends = append(s.ends, len(s.text))
+		if len(s.ends) == maxDatagrams {
+			break
+		}
+	}
+	begin := 0
+	for _, end := range s.ends {
+		s.msgs = append(s.msgs, s.text[begin:end])
+		begin = end
+	}
+}
+
+// send delivers messages and returns how many. It gives up only when the log is being closed.
+func (s *syslogWriter) send(msgs [][]byte) (sent int, err error) {
 	const firstPause, longestPause = 10 * time.Millisecond, time.Second
 	pause := time.Duration(0) // a daemon that was restarted is there again at once
 	for {
-		err := s.trySend(msg)
+		n, err := s.trySend(msgs[sent:])
+		if sent += n; n > 0 {
+			pause = 0
+		}
 		switch {
 		case err == nil || errors.Is(err, os.ErrDeadlineExceeded):
-			return err
-		case errors.Is(err, syscall.EMSGSIZE) && len(msg) > 1024:
-			msg = msg[:max(1024, len(msg)/2)] // some systems take no more than 2048
+			return sent, err
+		case errors.Is(err, syscall.EMSGSIZE) && len(msgs[sent]) > 1024: // some systems take no more than 2048
+			msgs[sent] = msgs[sent][:max(1024, len(msgs[sent])/2)]
 			continue
 		case !errors.Is(err, syscall.ENOBUFS): // which the BSDs say instead of waiting while the socket is full
 			s.disconnect()
@@ -152,22 +182,28 @@ func (s *syslogWriter) send(msg []byte) error {
 			select {
 			case <-time.After(pause):
 			case <-s.ending:
-				return err
+				return sent, err
 			}
 		}
 		pause = min(max(2*pause, firstPause), longestPause)
 	}
 }
 
-func (s *syslogWriter) trySend(msg []byte) error {
+// trySend returns how many messages were sent before the error.
+func (s *syslogWriter) trySend(msgs [][]byte) (sent int, err error) {
 	if err := s.connect(); err != nil {
-		return err
+		return 0, err
 	}
-	if s.stream {
-		msg = append(msg, 0)
+	if !s.stream {
+		return s.mmsgs.send(s.conn, msgs)
 	}
-	_, err := s.conn.Write(msg)
-	return err
+	for _, m := range msgs {
+		if _, err := s.conn.Write(m); err != nil {
+			return sent, err
+		}
+		sent++
+	}
+	return sent, nil
 }
 
 // connect makes sure that there is a connection, to the first socket that takes one.
@@ -182,7 +218,7 @@ func (s *syslogWriter) connect() error {
 		for _, network := range []string{"unixgram", "unix"} {
 			conn, err := net.Dial(network, path)
 			if err == nil {
-				s.conn, s.stream = conn, network == "unix"
+				s.conn, s.stream = conn.(*net.UnixConn), network == "unix"
 				return conn.SetWriteDeadline(s.deadline)
 			}
 			if first == nil {
