@@ -71,7 +71,7 @@ type Unknown struct {
 	Line int
 }
 
-// Secrets are the keys of the hash. They print as their number and lengths, with every verb of fmt, in log/slog and in JSON; encoding/gob alone
+// Secrets are the keys of the hash. They print as their number and lengths, with every verb that go vet allows, in log/slog and in JSON; encoding/gob alone
 // carries them.
 type Secrets [][]byte
 

@@ -25,7 +25,7 @@ func (ld *loading) evaluate(path string, line int, before map[string]given) (map
 		return nil, err
 	}
 	var script strings.Builder
-	script.WriteString("ulimit -d 1048576 2>/dev/null\nSRS_EXCLUDE_DOMAINS= SRS_EXTRA_OPTIONS=\n")
+	script.WriteString("ulimit -d 262144 2>/dev/null\nSRS_EXCLUDE_DOMAINS= SRS_EXTRA_OPTIONS=\n")
 	domain, haveDomain := before["SRS_DOMAIN"]
 	if !haveDomain {
 		domain.value, _ = ld.askPostfix() // whether that matters is seen when the files are read
@@ -135,7 +135,10 @@ func (ld *loading) postconf() (string, error) {
 	domain := strings.TrimSpace(string(out.stdout))
 	if domain == "" {
 		why, _, _ := strings.Cut(strings.TrimSpace(string(out.stderr)), "\n")
-		return "", fmt.Errorf("%s -h mydomain gives none (%s) %s", ld.Postconf, out.state, printable(why))
+		if why != "" {
+			why = ": " + printable(why)
+		}
+		return "", fmt.Errorf("%s -h mydomain gives none (%s)%s", ld.Postconf, out.state, why)
 	}
 	return domain, nil
 }
