@@ -315,6 +315,19 @@ func TestTargets(t *testing.T) {
 	}
 }
 
+func TestMissingFiguresMissTheTarget(t *testing.T) {
+	for _, row := range rows {
+		if row.aim == nil {
+			continue
+		}
+		r := figures()
+		delete(r.results.Values, row.metric)
+		if missed := r.missed(); !slices.Equal(missed, []string{row.title}) {
+			t.Errorf("%s without figures: missed are %q", row.title, missed)
+		}
+	}
+}
+
 func TestDocument(t *testing.T) {
 	r := figures()
 	text := r.document()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
+	"strings"
 )
 
 // The benchmarks of package srs.
@@ -16,19 +17,26 @@ const (
 	codecHMAC    = "HMAC" // one bare HMAC-SHA1 over the same bytes
 )
 
-// codecFigures are a benchmark's values, one for each time it ran.
+// codecFigures are a benchmark's values, one for each round.
 type codecFigures struct {
 	nanoseconds, bytes, allocations []float64
 }
 
-// measureCodec runs the benchmarks of package srs.
+const codecRounds = 9
+
+// measureCodec runs the benchmarks of package srs, one after the other in every
+// round.
 func measureCodec(ctx context.Context, root string) (map[string]codecFigures, error) {
-	text, err := output(ctx, root, "go", "test", "-run=^$", "-bench=^Benchmark(Forward|Reverse|HMAC)$",
-		"-benchmem", "-benchtime=200ms", "-count=7", "./srs")
-	if err != nil {
-		return nil, fmt.Errorf("benchmarks of the codec: %w", err)
+	var text strings.Builder
+	for range codecRounds {
+		round, err := output(ctx, root, "go", "test", "-run=^$", "-bench=^Benchmark(Forward|Reverse|HMAC)$",
+			"-benchmem", "-benchtime=100ms", "./srs")
+		if err != nil {
+			return nil, fmt.Errorf("benchmarks of the codec: %w", err)
+		}
+		text.WriteString(round + "\n")
 	}
-	return parseCodec(text)
+	return parseCodec(text.String())
 }
 
 var benchmarkLine = regexp.MustCompile(

@@ -13,7 +13,7 @@ import (
 )
 
 // describeMachine tells what the figures were measured on, without its name.
-func describeMachine(ctx context.Context, root, peerVersion string) [][2]string {
+func describeMachine(ctx context.Context, root, peerVersion, load string) [][2]string {
 	date, err := output(ctx, root, "git", "log", "-1", "--format=%cs")
 	if err != nil {
 		date = "unknown"
@@ -34,8 +34,20 @@ func describeMachine(ctx context.Context, root, peerVersion string) [][2]string 
 		{"kernel", "Linux " + release},
 		{"Go", strings.TrimPrefix(runtime.Version(), "go")},
 		{"compared with", "Debian's postsrsd " + peerVersion},
+		{"load before", load},
 		{"last commit", date},
 	}
+}
+
+// loadAverage is that of the last minute. What else runs on the machine makes
+// the figures swing.
+func loadAverage() string {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	minute, _, _ := strings.Cut(string(text), " ")
+	return minute
 }
 
 // processorModel finds the first model name in the text of /proc/cpuinfo.
@@ -87,8 +99,8 @@ measurement; a ratio is the median of the rounds' ratios, with the lowest and th
 ## The codec
 
 %[11]s
-Seven runs of package srs's benchmarks, medians. The HMAC-SHA1 is over the same bytes and yields the raw MAC.
+Medians of %[12]d rounds of package srs's benchmarks. The HMAC-SHA1 is over the same bytes and yields the raw MAC.
 `,
 		"`", markdown(cells), r.plan.Rounds, r.plan.Duration, r.table(), grouped(float64(r.results.Answers)),
-		grouped(senders), "“Ours”", connecting, idle, r.codecTable())
+		grouped(senders), "“Ours”", connecting, idle, r.codecTable(), codecRounds)
 }

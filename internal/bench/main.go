@@ -62,11 +62,11 @@ func perform(args []string) error {
 	var o options
 	flag.IntVar(&o.rounds, "rounds", 7, "measure everything so many times and take medians")
 	flag.DurationVar(&o.duration, "duration", time.Second, "length of one measurement")
-	flag.BoolVar(&o.short, "short", false, "3 rounds of 300ms, and leave BENCHMARKS.md alone")
+	flag.BoolVar(&o.short, "short", false, "3 rounds of 200ms, and leave BENCHMARKS.md alone")
 	flag.BoolVar(&o.check, "check", false, "fail when a target is missed")
 	flag.Parse()
 	if o.short {
-		o.rounds, o.duration = 3, 300*time.Millisecond
+		o.rounds, o.duration = 3, 200*time.Millisecond
 	}
 	if flag.NArg() != 0 || o.rounds < 1 || o.duration < 10*time.Millisecond {
 		return errors.New("usage: bench [-short] [-check] [-rounds N] [-duration TIME], at least 1 round of 10ms")
@@ -78,6 +78,7 @@ func perform(args []string) error {
 
 // compare is the whole benchmark.
 func compare(ctx context.Context, o options) (err error) {
+	busy := loadAverage()
 	root, err := moduleRoot(ctx)
 	if err != nil {
 		return err
@@ -111,7 +112,7 @@ func compare(ctx context.Context, o options) (err error) {
 		return err
 	}
 	report := report{
-		machine: describeMachine(ctx, root, version),
+		machine: describeMachine(ctx, root, version, busy),
 		plan:    plan,
 		results: results,
 		codec:   codec,
