@@ -1,8 +1,9 @@
 // Package config turns every way to say a setting into one checked Config that knows where each value came from.
 //
-// From weakest to strongest: what is built in; the settings files of the service's launcher (/etc/default/postsrsd and
-// /etc/sysconfig/postsrsd, or those named with --env-file); SRS_EXTRA_OPTIONS' and the command line's flags in the order given, among them
-// -e, which stands for the variables of the environment at its place.
+// From weakest to strongest: what is built in; where settings files are read, the flags of their SRS_EXTRA_OPTIONS, then the launcher's defaults
+// and the files' variables (/etc/default/postsrsd and /etc/sysconfig/postsrsd, or those named with --env-file; the later file wins); the command
+// line's flags in the order given, among them -e, which stands for the variables of the environment at its place. That the launcher's defaults
+// come after SRS_EXTRA_OPTIONS is 1.x's way: a -l in there never counts. Such flags are warned of. Lists of excluded domains add up.
 //
 // Files are read when they are named with --env-file, or when the call is bare: when it has no flag that only PostSRSd 1.x knows. The flags
 // that say how to run rather than what to serve (-c, -D, -p, -u and --log) leave it bare, as 1.x and 2.x have them in common. Only where files are

@@ -85,8 +85,8 @@ func TestOtherShells(t *testing.T) {
 		}
 		tried++
 		t.Run(filepath.Base(shell), func(t *testing.T) {
-			t.Parallel()
 			p := newPlace(t)
+			t.Parallel()                  // now: a script still open for writing when another test forks could not be run
 			p.loader.Shell = p.path("sh") // its name makes bash POSIX's shell
 			if err := os.Symlink(shell, p.loader.Shell); err != nil {
 				t.Fatal(err)

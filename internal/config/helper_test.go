@@ -40,11 +40,10 @@ func (p *place) write(t testing.TB, name, content string) string {
 	return p.path(name)
 }
 
-// program writes a shell script. It is renamed into place: a file that was open for writing when some other test forked cannot be executed.
+// program writes a shell script that can be run.
 func (p *place) program(t testing.TB, name, script string) {
 	t.Helper()
-	p.write(t, name, "#!/bin/sh\n"+script+"\n")
-	if err := exec.Command("chmod", "755", p.path(name)).Run(); err != nil {
+	if err := os.Chmod(p.write(t, name, "#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 }
