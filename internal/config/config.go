@@ -61,7 +61,7 @@ type Config struct {
 	FakeTime time.Time // what the clock is set to by POSTSRSD_FAKETIME; zero for the system's clock
 
 	Sources  map[string]Source // where each setting, by the name of its field here, comes from; for Excluded the last place
-	Unknown  []Unknown         // variables of the settings files that mean nothing to this program but look as if they were for it
+	Unknown  []Unknown         // variables that a settings file sets and no setting has: misspelt, or helpers of the file
 	Warnings []string          // lines for the log
 }
 
