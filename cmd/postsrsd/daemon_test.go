@@ -48,6 +48,7 @@ type daemon struct {
 	stderr           *syncBuffer
 	notify           *net.UnixConn // what the service manager is told
 	told             []string
+	forks            bool
 	exited           chan struct{}
 	err              error
 }
@@ -60,6 +61,7 @@ type launch struct {
 	secret string
 	flags  []string // added to the usual ones
 	wrap   []string // a command in front
+	forks  bool     // the command in front starts the daemon as its child
 	cred   *syscall.Credential
 	dir    string
 }
@@ -77,7 +79,7 @@ func launchDaemon(t testing.TB, l launch) *daemon {
 	if l.dir == "" {
 		l.dir = t.TempDir()
 	}
-	d := &daemon{t: t, stderr: new(syncBuffer), exited: make(chan struct{})}
+	d := &daemon{t: t, stderr: new(syncBuffer), forks: l.forks, exited: make(chan struct{})}
 	f, r := freePorts(t)
 	d.forward, d.reverse = "127.0.0.1:"+f, "127.0.0.1:"+r
 	if l.args == nil {
@@ -85,10 +87,6 @@ func launchDaemon(t testing.TB, l launch) *daemon {
 			l.secret = "tops3cr3t\n"
 		}
 		l.args = append([]string{"-d", "example.com", "-s", writeFile(t, l.dir, "secret", l.secret), "-f", f, "-r", r, "-l", "127.0.0.1", "--log=stderr"}, l.flags...)
-	}
-	replace := strings.NewReplacer("FORWARD", f, "REVERSE", r)
-	for i, arg := range l.args {
-		l.args[i] = replace.Replace(arg)
 	}
 	argv := append(l.wrap, program)
 	argv = append(argv, l.args...)
@@ -101,12 +99,7 @@ func launchDaemon(t testing.TB, l launch) *daemon {
 		t.Fatal(err)
 	}
 	os.Chmod(notify, 0o777)
-	for _, variable := range append(os.Environ(), l.env...) {
-		if !strings.HasPrefix(variable, "SRS_") || len(l.env) > 0 {
-			d.cmd.Env = append(d.cmd.Env, replace.Replace(variable))
-		}
-	}
-	d.cmd.Env = append(d.cmd.Env, "NOTIFY_SOCKET="+notify)
+	d.cmd.Env = append(append(os.Environ(), l.env...), "NOTIFY_SOCKET="+notify)
 	if l.cred != nil {
 		d.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: l.cred}
 	}
@@ -129,13 +122,23 @@ func (d *daemon) stop() {
 		return
 	default:
 	}
-	d.cmd.Process.Signal(syscall.SIGTERM)
+	syscall.Kill(d.pid(), syscall.SIGTERM)
 	select {
 	case <-d.exited:
 	case <-time.After(patience):
 		d.cmd.Process.Kill()
 		d.t.Errorf("the daemon did not end; it said:\n%s", d.stderr)
 	}
+}
+
+// pid is the supervisor's process number.
+func (d *daemon) pid() int {
+	if d.forks {
+		if list := children(d.cmd.Process.Pid); len(list) == 1 {
+			return list[0]
+		}
+	}
+	return d.cmd.Process.Pid
 }
 
 // waitFor waits until the service manager was told a line that begins so.

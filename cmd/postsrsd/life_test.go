@@ -152,13 +152,24 @@ func (d *daemon) worker() int {
 	d.t.Helper()
 	var pids []int
 	eventually(d.t, func() bool { pids = children(d.cmd.Process.Pid); return len(pids) == 1 }, func() string {
-		return fmt.Sprintf("the supervisor has the children %v", pids)
+		return fmt.Sprintf("the supervisor has the children %v:\n%s", pids, tail(d.stderr.String()))
 	})
 	return pids[0]
 }
 
 // children lists the processes whose parent is pid, but for the dead.
 func children(pid int) (list []int) {
+	for child, state := range offspring(pid) {
+		if state != "Z" {
+			list = append(list, child)
+		}
+	}
+	return list
+}
+
+// offspring has the state of every process whose parent is pid.
+func offspring(pid int) map[int]string {
+	states := map[int]string{}
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, path := range stats {
 		text, err := os.ReadFile(path)
@@ -166,12 +177,12 @@ func children(pid int) (list []int) {
 			continue
 		}
 		fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
-		if fields[1] == strconv.Itoa(pid) && fields[0] != "Z" {
+		if fields[1] == strconv.Itoa(pid) {
 			child, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-			list = append(list, child)
+			states[child] = fields[0]
 		}
 	}
-	return list
+	return states
 }
 
 // TestReloadTakesEffect changes settings under a connection that stays open.
@@ -179,7 +190,6 @@ func TestReloadTakesEffect(t *testing.T) {
 	dir := t.TempDir()
 	secret := writeFile(t, dir, "secret", "tops3cr3t\n")
 	settings := func(lines ...string) {
-		writeFile(t, dir, "settings", "SRS_FORWARD_PORT=FORWARD\n")
 		text := append([]string{"SRS_SECRET=" + secret, "RUN_AS=", "CHROOT="}, lines...)
 		writeFile(t, dir, "settings", strings.Join(text, "\n")+"\n")
 	}
@@ -189,6 +199,12 @@ func TestReloadTakesEffect(t *testing.T) {
 	d := start(t, launch{dir: dir, env: []string{clockOfTests}, args: []string{"--env-file", filepath.Join(dir, "settings"), "--log=stderr"}})
 	d.forward, d.reverse = "127.0.0.1:"+forward, "127.0.0.1:"+reverse
 
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	_, takenPort, _ := net.SplitHostPort(taken.Addr().String())
 	conn, err := net.Dial("tcp", d.forward)
 	if err != nil {
 		t.Fatal(err)
@@ -206,13 +222,13 @@ func TestReloadTakesEffect(t *testing.T) {
 		{name: "as it starts", lines: []string{"SRS_DOMAIN=example.com"}, want: signedByTests},
 		{name: "a domain excluded", lines: []string{"SRS_DOMAIN=example.com", "SRS_EXCLUDE_DOMAINS=otherdomain.com"}, want: "500 Domain excluded by policy"},
 		{name: "another SRS domain", lines: []string{"SRS_DOMAIN=example.net"}, want: "SRS0=vmyz=2W=otherdomain.com=test@example.net"},
-		{name: "a secret put in front", lines: []string{"SRS_DOMAIN=example.net"}, file: "fresh\ntops3cr3t\n", want: "SRS0=1YGM=2W=otherdomain.com=test@example.net"},
-		{name: "a bad file changes nothing", lines: []string{"SRS_DOMAIN=example.org", "SRS_SEPARATOR=x"}, want: "SRS0=1YGM=2W=otherdomain.com=test@example.net",
+		{name: "a secret put in front", lines: []string{"SRS_DOMAIN=example.net"}, file: "fresh\ntops3cr3t\n", want: "SRS0=+ISg=2W=otherdomain.com=test@example.net"},
+		{name: "a bad file changes nothing", lines: []string{"SRS_DOMAIN=example.org", "SRS_SEPARATOR=x"}, want: "SRS0=+ISg=2W=otherdomain.com=test@example.net",
 			fails: "SRS separator character must be one of '=+-'"},
-		{name: "another jail that is none", lines: []string{"SRS_DOMAIN=example.org", "CHROOT=/nonexistent"}, want: "SRS0=1YGM=2W=otherdomain.com=test@example.net",
+		{name: "another jail that is none", lines: []string{"SRS_DOMAIN=example.org", "CHROOT=/nonexistent"}, want: "SRS0=+ISg=2W=otherdomain.com=test@example.net",
 			fails: "/nonexistent"},
-		{name: "a port that is taken", lines: []string{"SRS_DOMAIN=example.org", "SRS_FORWARD_PORT=" + reverse}, want: "SRS0=1YGM=2W=otherdomain.com=test@example.net",
-			fails: "cannot listen on 127.0.0.1:" + reverse},
+		{name: "a port that is taken", lines: []string{"SRS_DOMAIN=example.org", "SRS_FORWARD_PORT=" + takenPort}, want: "SRS0=+ISg=2W=otherdomain.com=test@example.net",
+			fails: "cannot listen on 127.0.0.1:" + takenPort},
 		{name: "a good file again", lines: []string{"SRS_DOMAIN=example.com"}, file: "tops3cr3t\n", want: signedByTests},
 	} {
 		if step.file != "" {

@@ -2,7 +2,6 @@ package supervisor
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -10,9 +9,12 @@ import (
 )
 
 // A service tells the service manager how the daemon is, over sd_notify(3),
-// where there is one. A message that cannot be delivered is no loss to mail.
+// where there is one. A service manager that does not listen keeps nobody
+// waiting: messages queue, and get lost when the queue is full.
 type service struct {
 	interval time.Duration // of the watchdog; zero: none
+	messages chan string
+	done     chan struct{}
 }
 
 func newService() service {
@@ -20,7 +22,23 @@ func newService() service {
 	if err != nil {
 		interval = 0
 	}
-	return service{interval: interval}
+	s := service{interval: interval, messages: make(chan string, 64), done: make(chan struct{})}
+	go func() {
+		defer close(s.done)
+		for message := range s.messages {
+			daemon.SdNotify(false, message)
+		}
+	}()
+	return s
+}
+
+// close gives the last messages a moment to be delivered.
+func (s service) close() {
+	close(s.messages)
+	select {
+	case <-s.done:
+	case <-time.After(time.Second):
+	}
 }
 
 // watchdog returns how often to ask the worker whether it is well: half the
@@ -50,8 +68,9 @@ func (s service) alive() { s.tell(daemon.SdNotifyWatchdog) }
 func (s service) stopping() { s.tell(daemon.SdNotifyStopping, "STATUS=Stopping") }
 
 func (s service) tell(lines ...string) {
-	if os.Getenv("NOTIFY_SOCKET") != "" {
-		daemon.SdNotify(false, strings.Join(lines, "\n"))
+	select {
+	case s.messages <- strings.Join(lines, "\n"):
+	default:
 	}
 }
 

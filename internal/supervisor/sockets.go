@@ -206,6 +206,9 @@ func endpoints(c *config.Config, port string) ([]endpoint, error) {
 	at := func(network, host string, optional bool) endpoint {
 		return endpoint{network: network, address: net.JoinHostPort(host, fmt.Sprint(number)), optional: optional}
 	}
+	if ip := net.ParseIP(c.ListenAddr); network == "" && ip != nil && ip.To4() != nil {
+		network = "tcp4" // package net takes 0.0.0.0 for both families
+	}
 	switch {
 	case c.ListenAddr != "" && network == "":
 		return []endpoint{at("tcp", c.ListenAddr, false)}, nil

@@ -65,9 +65,9 @@ const (
 	stopTimeout   = 5 * time.Second  // for workers to finish at the end
 	startTimeout  = 10 * time.Second // for a worker to be ready or to answer
 	healthCheck   = 10 * time.Second // between questions to the worker whether it is well
-	lasting       = 10 * time.Second // a worker that lived so long was no failed start
-	firstPause    = 50 * time.Millisecond
-	longestPause  = 10 * time.Second
+	lasting       = time.Second      // a worker that lived so long is replaced at once
+	firstPause    = 10 * time.Millisecond
+	longestPause  = time.Second
 )
 
 var (
@@ -96,6 +96,7 @@ func (s *Supervisor) Run() error {
 	s.log = newSink(chooseLog(s.Config), logBufferSize, os.Stderr, os.Getpid(), time.Now)
 	defer func() { s.log.Close(time.Now().Add(time.Second)) }()
 	s.service = newService()
+	defer s.service.close()
 	s.pid = pidFile(s.Config.PIDFile)
 
 	if err := s.start(s.Config); err != nil {
@@ -138,9 +139,10 @@ func (s *Supervisor) Run() error {
 	}
 }
 
-// settled tells whether there is one worker and it has done all it was told.
+// settled tells whether there is one worker, alive, and it has done all it was
+// told.
 func (s *Supervisor) settled() bool {
-	return s.current != nil && s.next == nil && s.swapping == nil && !s.loading
+	return s.current != nil && !s.current.gone && s.current.asked.IsZero() && s.next == nil && !s.loading
 }
 
 // start binds and starts the next generation with c.
@@ -337,9 +339,8 @@ func (s *Supervisor) apply(l loaded) {
 		s.refuseReload(l.err)
 		return
 	}
-	if s.current.gone || s.next != nil {
+	if !s.settled() {
 		s.reload = true // the worker died meanwhile: first things first
-		s.service.ready(s.current)
 		return
 	}
 	if !needsNewWorker(s.current.config, l.config) {
