@@ -22,7 +22,7 @@ const (
 	maxLogLine = 4096
 
 	// gather is how long lines are collected after a write before the next: a lone line is written at once, a flood in few large writes.
-	gather = 2 * time.Millisecond
+	gather = 5 * time.Millisecond
 )
 
 // logBuffer takes log lines from any number of goroutines without ever making one wait, and writes them from a goroutine of its own, many
