@@ -330,3 +330,16 @@ func TestKeepsDying(t *testing.T) {
 	d.wants(d.forward, "test@otherdomain.com", signedByTests)
 	d.logged("the worker (pid ")
 }
+
+// TestWatchdog holds that the service manager hears of the worker's health,
+// and that a worker that hangs is replaced.
+func TestWatchdog(t *testing.T) {
+	d := start(t, launch{env: []string{clockOfTests, "WATCHDOG_USEC=1000000"}})
+	d.waitFor("WATCHDOG=1")
+	hung := d.worker()
+	syscall.Kill(hung, syscall.SIGSTOP)
+	d.logged(fmt.Sprintf("the worker (pid %d) does not answer, ending it", hung))
+	d.waitFor("READY=1")
+	d.wants(d.forward, "test@otherdomain.com", signedByTests)
+	d.waitFor("WATCHDOG=1")
+}

@@ -41,13 +41,14 @@ func (s service) close() {
 	}
 }
 
-// watchdog returns how often to ask the worker whether it is well: half the
-// service manager's patience, and no more seldom than usual.
-func (s service) watchdog(usual time.Duration) time.Duration {
+// watch returns how often to ask the worker whether it is well, and how long
+// it may take to answer: soon enough for a worker that hangs to be replaced
+// before the service manager loses patience with all of the daemon.
+func (s service) watch() (every, patience time.Duration) {
 	if s.interval > 0 {
-		return min(s.interval/2, usual)
+		return min(healthCheck, s.interval/4), min(answerTimeout, s.interval/4)
 	}
-	return usual
+	return healthCheck, answerTimeout
 }
 
 func (s service) ready(g *generation) {

@@ -51,6 +51,7 @@ type Supervisor struct {
 	loading  bool
 	reload   bool // asked for while something else was going on
 	restart  *time.Timer
+	patience time.Duration // with a worker that does not answer
 	failures int // restarts in a row that did not last
 }
 
@@ -63,7 +64,7 @@ type loaded struct {
 const (
 	logBufferSize = 1 << 20
 	stopTimeout   = 5 * time.Second  // for workers to finish at the end
-	startTimeout  = 10 * time.Second // for a worker to be ready or to answer
+	answerTimeout = 10 * time.Second // for a worker to be ready or to answer
 	healthCheck   = 10 * time.Second // between questions to the worker whether it is well
 	lasting       = time.Second      // a worker that lived so long is replaced at once
 	firstPause    = 10 * time.Millisecond
@@ -103,7 +104,9 @@ func (s *Supervisor) Run() error {
 		return err
 	}
 	defer s.end()
-	health := time.NewTicker(s.service.watchdog(healthCheck))
+	every, patience := s.service.watch()
+	s.patience = patience
+	health := time.NewTicker(every)
 	defer health.Stop()
 	children := childSignals()
 	for {
@@ -314,7 +317,7 @@ func (s *Supervisor) answered(a *answer) {
 // answer.
 func (s *Supervisor) checkHealth() {
 	for _, g := range append([]*generation{s.current, s.next}, s.leaving...) {
-		if g != nil && !g.gone && !g.asked.IsZero() && time.Since(g.asked) > startTimeout {
+		if g != nil && !g.gone && !g.asked.IsZero() && time.Since(g.asked) > s.patience {
 			s.log.Logf(sevCrit, "the worker (pid %d) does not answer, ending it", g.command.Process.Pid)
 			g.kill()
 		}
