@@ -13,6 +13,7 @@ const usage = `Usage:
                                   /etc/sysconfig/postsrsd
     postsrsd --env-file FILE      serve as this settings file says
     postsrsd -d DOMAIN -s FILE    serve as the flags say
+    postsrsd secret               write a new secret; see postsrsd secret -h
 
 Postsrsd answers Postfix over tcp_table or socketmap: on the forward port the
 sender to use for mail that goes on to another host, on the reverse port the
@@ -37,7 +38,7 @@ func help(w io.Writer) {
 	b.WriteString(usage)
 	for _, s := range config.Settings {
 		if s.Short != "" || s.Long != "" {
-			entry(&b, flag(s), s.Help)
+			entry(&b, spelling(s), s.Help)
 		}
 	}
 	b.WriteString("\nVariables of the settings file, and of the environment with -e:\n")
@@ -66,7 +67,7 @@ func help(w io.Writer) {
 	io.WriteString(w, b.String())
 }
 
-func flag(s config.Setting) string {
+func spelling(s config.Setting) string {
 	var ways []string
 	if s.Short != "" {
 		ways = append(ways, "-"+s.Short)

@@ -29,6 +29,9 @@ func main() {
 
 // run is the program; it returns the exit status.
 func run(args []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 && args[0] == "secret" {
+		return secret(args[1:], stdout, stderr)
+	}
 	load := func() (*config.Config, error) { return config.Load(args, os.Environ()) }
 	c, err := load()
 	switch {

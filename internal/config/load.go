@@ -28,11 +28,46 @@ func Load(args, environ []string) (*Config, error) { return Loader{}.Load(args, 
 
 // Load is like the function of the same name.
 func (l Loader) Load(args, environ []string) (*Config, error) {
-	uses, err := parseFlags(args)
+	ld := newLoading(l, environ)
+	launched, err := ld.gather(args)
 	if err != nil {
 		return nil, err
 	}
+	return ld.check(launched)
+}
+
+// SecretPlace tells where the secrets of a call belong and how many characters a new one is to have. It does not read them, and whatever else
+// is wrong with the configuration does not matter to it.
+func SecretPlace(args, environ []string) (path string, length int, err error) {
+	return Loader{}.SecretPlace(args, environ)
+}
+
+// SecretPlace is like the function of the same name.
+func (l Loader) SecretPlace(args, environ []string) (path string, length int, err error) {
 	ld := newLoading(l, environ)
+	if _, err := ld.gather(args); err != nil {
+		return "", 0, err
+	}
+	c := &Config{Sources: map[string]Source{}}
+	for _, s := range Settings {
+		if s.Name == "SecretFile" || s.Name == "SecretLength" {
+			if err := ld.settle(&s, c); err != nil {
+				return "", 0, err
+			}
+		}
+	}
+	if c.SecretFile == "" {
+		return "", 0, noSecret
+	}
+	return c.SecretFile, c.SecretLength, nil
+}
+
+// gather collects what is said, and tells whether settings files were read.
+func (ld *loading) gather(args []string) (launched bool, err error) {
+	uses, err := parseFlags(args)
+	if err != nil {
+		return false, err
+	}
 	files, named := ld.Files, false
 	bare := true
 	for _, u := range uses {
@@ -44,16 +79,17 @@ func (l Loader) Load(args, environ []string) (*Config, error) {
 		}
 		bare = bare && u.setting.Common
 	}
-	if bare || named {
+	launched = bare || named
+	if launched {
 		if err := ld.readFiles(files, named); err != nil {
-			return nil, err
+			return false, err
 		}
 	}
 	ld.apply(uses, Source{Kind: CommandLine})
 	if v, ok := ld.getenv("POSTSRSD_FAKETIME"); ok {
 		ld.give("FakeTime", v, Source{Kind: Environment, Name: "POSTSRSD_FAKETIME"})
 	}
-	return ld.check(bare || named)
+	return launched, nil
 }
 
 // given is a value as it was said.
@@ -240,18 +276,8 @@ func (ld *loading) check(launched bool) (*Config, error) {
 		if _, done := c.Sources[s.Name]; done || s.Name == "" {
 			continue
 		}
-		all := ld.given[s.Name]
-		if len(all) == 0 {
-			all = []given{{s.Default, Source{}}}
-		}
-		if s.Name != "Excluded" {
-			all = all[len(all)-1:]
-		}
-		for _, g := range all {
-			if err := s.assign(c, g.value); err != nil {
-				return nil, located(err, g)
-			}
-			c.Sources[s.Name] = g.from
+		if err := ld.settle(&s, c); err != nil {
+			return nil, err
 		}
 	}
 
@@ -278,6 +304,24 @@ func (ld *loading) check(launched bool) (*Config, error) {
 	}
 	c.Warnings = ld.warnings
 	return c, nil
+}
+
+// settle sets what was said of a setting, or what is built in.
+func (ld *loading) settle(s *Setting, c *Config) error {
+	all := ld.given[s.Name]
+	if len(all) == 0 {
+		all = []given{{s.Default, Source{}}}
+	}
+	if s.Name != "Excluded" {
+		all = all[len(all)-1:]
+	}
+	for _, g := range all {
+		if err := s.assign(c, g.value); err != nil {
+			return located(err, g)
+		}
+		c.Sources[s.Name] = g.from
+	}
+	return nil
 }
 
 // assign checks a value and sets it; an empty one is as good as none.

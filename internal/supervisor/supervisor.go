@@ -52,7 +52,7 @@ type Supervisor struct {
 	reload   bool // asked for while something else was going on
 	restart  *time.Timer
 	patience time.Duration // with a worker that does not answer
-	failures int // restarts in a row that did not last
+	failures int           // restarts in a row that did not last
 }
 
 // loaded is what Load gave.
