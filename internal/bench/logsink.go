@@ -51,7 +51,7 @@ func (s *logSink) read(fd int) {
 // count waits until no line has come for a while, since a daemon may send them
 // after the answer, and returns how many there were in all.
 func (s *logSink) count() int64 {
-	const quiet, limit = 20 * time.Millisecond, 3 * time.Second
+	const quiet, limit = 50 * time.Millisecond, 3 * time.Second
 	begin := time.Now()
 	for before := int64(-1); ; {
 		now := s.rewritten.Load()

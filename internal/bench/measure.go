@@ -177,7 +177,7 @@ func (b *bench) throughput(round int, rewritten []string) (err error) {
 	asked, logged := make(map[string]int), make(map[string]int64)
 	measured := func(scenario func(s service) (load, error), record func(target string, l *load)) error {
 		return each(round, services, func(target string, s service) error {
-			before := b.sink.count()
+			before := b.sink.rewritten.Load()
 			l, err := scenario(s)
 			if err != nil {
 				return err
@@ -272,12 +272,16 @@ func (b *bench) memory(target string, p *process, s service) error {
 	return nil
 }
 
-// excluding compares each daemon with itself: many excluded domains, and none.
+// excluding compares each daemon with itself: many excluded domains, and none,
+// in turn the one and the other first.
 func (b *bench) excluding(round int, rewritten []string) error {
 	without, with := b.servers(), b.servers(exclusions(excludedDomains)...)
 	for _, target := range []string{peer, ours} {
 		var rates [2]float64
-		for i, s := range []server{without[target], with[target]} {
+		pair := []server{without[target], with[target]}
+		for turn := range pair {
+			i := (turn + round) % len(pair)
+			s := pair[i]
 			sides := s.service(rewritten)
 			p, took, err := start(s.argv, &sides[0])
 			if err != nil {
