@@ -12,12 +12,6 @@ import (
 	"testing"
 )
 
-func asNobody(cmd *exec.Cmd) {
-	if os.Geteuid() == 0 {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-	}
-}
-
 // TestJail looks at the serving process from outside: every thread of it is
 // nobody, in the jail, and can do nothing else.
 func TestJail(t *testing.T) {

@@ -31,7 +31,7 @@ func newSink(target logTarget, limit int, stderr io.Writer, pid int, now func() 
 	case logSyslog:
 		s := newSyslogWriter(syslogSockets, fmt.Sprintf("postsrsd[%d]: ", pid), now)
 		if err := s.connect(); err != nil {
-			fmt.Fprintf(stderr, "postsrsd: no syslog daemon answers, the log waits for one: %v\n", err)
+			fmt.Fprintf(stderr, "postsrsd: no syslog daemon answers, the log waits for one (--log=stderr shows it here): %v\n", err)
 		}
 		return startLog(s, limit, s.disconnect)
 	case logPrefixed:

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"time"
-
-	"github.com/coreos/go-systemd/v22/daemon"
 )
 
 // A service tells the service manager how the daemon is, over sd_notify(3),
@@ -18,15 +16,11 @@ type service struct {
 }
 
 func newService() service {
-	interval, err := daemon.SdWatchdogEnabled(true)
-	if err != nil {
-		interval = 0
-	}
-	s := service{interval: interval, messages: make(chan string, 64), done: make(chan struct{})}
+	s := service{interval: watchdogInterval(), messages: make(chan string, 64), done: make(chan struct{})}
 	go func() {
 		defer close(s.done)
 		for message := range s.messages {
-			daemon.SdNotify(false, message)
+			notify(message)
 		}
 	}()
 	return s
@@ -52,21 +46,21 @@ func (s service) watch() (every, patience time.Duration) {
 }
 
 func (s service) ready(g *generation) {
-	s.tell(daemon.SdNotifyReady, fmt.Sprintf("STATUS=Serving %s, for %s", g.sockets, g.config.Domain))
+	s.tell("READY=1", fmt.Sprintf("STATUS=Serving %s, for %s", g.sockets, g.config.Domain))
 }
 
 func (s service) reloading() {
-	s.tell(daemon.SdNotifyReloading, daemon.SdNotifyMonotonicUsec())
+	s.tell("RELOADING=1", monotonicTime())
 }
 
 // refused ends a reload: the daemon is as ready as before.
 func (s service) refused(err error) {
-	s.tell(daemon.SdNotifyReady, "STATUS=Not reloaded, the configuration of before stays in force: "+oneLine(err.Error()))
+	s.tell("READY=1", "STATUS=Not reloaded, the configuration of before stays in force: "+oneLine(err.Error()))
 }
 
-func (s service) alive() { s.tell(daemon.SdNotifyWatchdog) }
+func (s service) alive() { s.tell("WATCHDOG=1") }
 
-func (s service) stopping() { s.tell(daemon.SdNotifyStopping, "STATUS=Stopping") }
+func (s service) stopping() { s.tell("STOPPING=1", "STATUS=Stopping") }
 
 func (s service) tell(lines ...string) {
 	select {

@@ -56,9 +56,6 @@ func (s sockets) String() string {
 	return fmt.Sprintf("forward on %s, reverse on %s", of(server.Forward), of(server.Reverse))
 }
 
-// same tells whether both are the same open sockets.
-func (s sockets) same(t sockets) bool { return slices.Equal(s, t) }
-
 // closeExcept closes the sockets that are not in keep.
 func (s sockets) closeExcept(keep sockets) {
 	for _, socket := range s {

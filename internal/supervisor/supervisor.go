@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/signal"
 	"reflect"
+	"runtime"
 	"runtime/debug"
 	"syscall"
 	"time"
@@ -79,7 +80,9 @@ var (
 // Run serves until a signal ends it, and returns nil then. Its error says why
 // the daemon could not start; nothing is left listening, and no pid file.
 func (s *Supervisor) Run() error {
-	// What is allocated here lives as long as the daemon or is soon forgotten.
+	// This half waits, and passes log lines on. What it allocates lives as
+	// long as the daemon or is soon forgotten.
+	runtime.GOMAXPROCS(1)
 	debug.SetGCPercent(20)
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGPIPE)
