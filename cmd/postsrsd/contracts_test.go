@@ -31,8 +31,8 @@ func TestContracts(t *testing.T) {
 		},
 		{
 			name: "a supervisor passes the settings file as environment",
-			settings: "# comment\n\nSRS_DOMAIN=example.com\nSRS_SEPARATOR==\nSRS_SECRET=%SECRET\nSRS_FORWARD_PORT=%FORWARD\nSRS_REVERSE_PORT=%REVERSE\n" +
-				"RUN_AS=nobody\nCHROOT=%JAIL\nSRS_EXCLUDE_DOMAINS=a.example,b.example\n",
+			settings: "# comment\n\nSRS_DOMAIN=example.com\nSRS_SEPARATOR==\nSRS_SECRET=%SECRET-link\nSRS_FORWARD_PORT=%FORWARD\nSRS_REVERSE_PORT=%REVERSE\n" +
+				"RUN_AS=nobody\nCHROOT=%JAIL-link\nSRS_EXCLUDE_DOMAINS=a.example,b.example\n",
 			wrap:    []string{"sh", "-c", `exec env $(grep -vE "^(#.*|\s*)$" settings) "$@"`, "sh"},
 			args:    []string{"-e", "-p", "%PIDFILE"},
 			root:    true,
@@ -92,6 +92,11 @@ func TestContracts(t *testing.T) {
 			jail := filepath.Join(dir, "jail")
 			os.Mkdir(jail, 0o755)
 			secret := writeFile(t, dir, "secret", "tops3cr3t\n")
+			for _, path := range []string{jail, secret} {
+				if err := os.Symlink(path, path+"-link"); err != nil {
+					t.Fatal(err)
+				}
+			}
 			forward, reverse := freePorts(t)
 			filled := strings.NewReplacer("%SECRET", secret, "%JAIL", jail, "%FORWARD", forward, "%REVERSE", reverse, "%PIDFILE", filepath.Join(dir, "pid")).Replace
 			if test.settings != "" {
@@ -120,6 +125,11 @@ func TestContracts(t *testing.T) {
 			if strings.Contains(test.settings+strings.Join(test.args, ""), "a.example") {
 				if got, err := d.ask(d.forward, "u@a.example"); err == nil {
 					t.Errorf("an excluded domain is rewritten as %s", got)
+				}
+			}
+			for _, pid := range append(children(d.pid()), d.pid()) { // scripts look for it with pgrep -x
+				if comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); !test.forks && string(comm) != "postsrsd\n" {
+					t.Errorf("process %d shows as %q", pid, comm)
 				}
 			}
 			if test.forks { // let the orphan end, and see that it is buried

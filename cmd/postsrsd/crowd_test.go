@@ -95,6 +95,24 @@ func TestLimit(t *testing.T) {
 	}
 }
 
+// TestFileLimit starts under a limit of open files that is too low for the
+// connection limit, which root can raise.
+func TestFileLimit(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Log("only root can raise the limit")
+		return
+	}
+	d := start(t, launch{env: []string{clockOfTests}, wrap: []string{"prlimit", "--nofile=64:64"}})
+	for range 200 {
+		conn, err := net.Dial("tcp", d.forward)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	d.wants(d.forward, "test@otherdomain.com", signedByTests)
+}
+
 // TestActivation hands over sockets as a service manager does.
 func TestActivation(t *testing.T) {
 	activate := func(names string, sockets int, flags ...string) *daemon {

@@ -69,7 +69,7 @@ const (
 	healthCheck   = 10 * time.Second // between questions to the worker whether it is well
 	lasting       = time.Second      // a worker that lived so long is replaced at once
 	firstPause    = 10 * time.Millisecond
-	longestPause  = time.Second
+	longestPause  = 500 * time.Millisecond
 )
 
 var (
