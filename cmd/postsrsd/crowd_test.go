@@ -95,20 +95,37 @@ func TestLimit(t *testing.T) {
 	}
 }
 
-// TestFileLimit starts under a limit of open files that is too low for the
-// connection limit, which root can raise.
+// TestFileLimit starts under limits of open files that are too low for the
+// connection limit: one that may be raised, and one that may not.
 func TestFileLimit(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Log("only root can raise the limit")
-		return
-	}
-	d := start(t, launch{env: []string{clockOfTests}, wrap: []string{"prlimit", "--nofile=64:64"}})
+	d := start(t, launch{env: []string{clockOfTests}, wrap: []string{"sh", "-c", `ulimit -Sn 64 && exec "$@"`, "sh"}})
 	for range 200 {
 		conn, err := net.Dial("tcp", d.forward)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer conn.Close()
+	}
+	d.wants(d.forward, "test@otherdomain.com", signedByTests)
+
+	wrap := []string{"sh", "-c", `ulimit -n 64 && exec "$@"`, "sh"}
+	if os.Geteuid() == 0 { // without root's right to raise it
+		wrap = append([]string{"setpriv", "--bounding-set=-sys_resource"}, wrap...)
+	}
+	d = start(t, launch{env: []string{clockOfTests}, wrap: wrap})
+	d.logged("raise LimitNOFILE or lower SRS_CONNECTION_LIMIT")
+	var open []net.Conn
+	for range 100 { // more than there can be: they wait
+		conn, err := net.Dial("tcp", d.forward)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		open = append(open, conn)
+	}
+	d.logged("cannot accept connections")
+	for _, conn := range open {
+		conn.Close()
 	}
 	d.wants(d.forward, "test@otherdomain.com", signedByTests)
 }
