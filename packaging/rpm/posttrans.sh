@@ -19,12 +19,25 @@ if [ ! -e /etc/postsrsd.conf ]; then
 	/usr/sbin/postsrsd secret --if-missing || say "no secret was made"
 fi
 
-# A policy made for PostSRSd 1.x would hold this program to what that one did.
-if command -v semodule >/dev/null && semodule -l 2>/dev/null | grep -qw postsrsd; then
-	semodule -i /usr/share/selinux/packages/postsrsd.pp &&
-		restorecon -R /usr/sbin/postsrsd /etc/postsrsd.secret /var/lib/postsrsd ||
-		say "the SELinux module could not be replaced"
+# Where the policy of PostSRSd 1.x is loaded, see pre.sh, ours takes its place if
+# the tools to compile it are there. If not, the domain is made permissive: mail
+# must not stop for it, and the kernel's log shows what would have been denied.
+state=/var/lib/rpm-state/postsrsd
+policy=/usr/share/postsrsd/selinux
+if [ -e "$state/foreign-policy" ]; then
+	if [ -e /usr/share/selinux/devel/Makefile ] &&
+		cp "$policy/postsrsd.te" "$policy/postsrsd.fc" "$state" &&
+		make -s -C "$state" -f /usr/share/selinux/devel/Makefile postsrsd.pp >/dev/null &&
+		semodule -i "$state/postsrsd.pp"; then
+		restorecon -R /usr/sbin/postsrsd /var/lib/postsrsd /etc/postsrsd.secret
+	else
+		echo '(typepermissive postsrsd_t)' >"$state/postsrsd_permissive.cil"
+		semodule -i "$state/postsrsd_permissive.cil"
+		say "the SELinux policy on this system is PostSRSd 1.x's; its domain is permissive now."
+		say "$policy/postsrsd.te says how to load this version's; then: semodule -r postsrsd_permissive"
+	fi
 fi
+rm -rf "$state"
 
 # A service that did not run stays so. Why one that did is down is told here; the
 # transaction is over and nothing can fail any more.
