@@ -8,32 +8,33 @@ import (
 	"time"
 )
 
-// Serve accepts connections on ln and answers them until Shutdown, then
-// returns nil. It closes ln. Whatever else goes wrong with accepting is
-// reported and tried again, after 5 ms at first and a second at last; only a
-// listener that somebody else closed ends Serve with an error.
+// Serve takes ln over, accepts connections on it and answers them until
+// Shutdown, then returns nil. Whatever goes wrong with accepting is reported
+// and tried again, after 5 ms at first and a second at last; only a listener
+// that somebody else closed ends Serve with an error.
 //
 // Over the connection limit one newcomer is accepted and kept waiting, so that
 // no listener starves another; the rest waits in ln's backlog.
 func (s *Server) Serve(ln net.Listener, direction Direction) error {
+	a := takeOver(ln)
 	s.mu.Lock()
 	if s.closing() {
 		s.mu.Unlock()
-		return ln.Close()
+		return a.Close()
 	}
-	s.listeners[ln] = struct{}{}
+	s.listeners[a] = struct{}{}
 	s.running.Add(1)
 	s.mu.Unlock()
 	defer s.running.Done()
-	defer s.forget(ln)
+	defer s.forget(a)
 
-	retry := backoff{s: s, ln: ln}
+	retry := backoff{s: s, addr: ln.Addr()}
 	for {
-		nc, err := ln.Accept()
+		client, err := a.accept()
 		switch {
 		case err == nil:
 			retry.delay = 0
-			s.start(nc, direction)
+			s.start(client, direction)
 		case s.closing():
 			return nil
 		case errors.Is(err, net.ErrClosed):
@@ -44,16 +45,27 @@ func (s *Server) Serve(ln net.Listener, direction Direction) error {
 	}
 }
 
-func (s *Server) forget(ln net.Listener) {
+func (s *Server) forget(a acceptor) {
 	s.mu.Lock()
-	delete(s.listeners, ln)
+	delete(s.listeners, a)
 	s.mu.Unlock()
-	ln.Close()
+	a.Close()
 }
 
+// An acceptor is a net.Listener, as far as it is used here.
+type acceptor interface {
+	accept() (stream, error)
+	Close() error
+}
+
+// plain is a net.Listener as it came.
+type plain struct{ net.Listener }
+
+func (p plain) accept() (stream, error) { return p.Accept() }
+
 // start serves one more connection, once there is room for it.
-func (s *Server) start(nc net.Conn, direction Direction) {
-	c := newConn(s, nc)
+func (s *Server) start(client stream, direction Direction) {
+	c := newConn(s, client)
 	s.enter(c)
 	s.running.Add(1)
 	go func() {
@@ -113,7 +125,7 @@ func (s *Server) full() bool {
 // backoff paces a listener that cannot accept.
 type backoff struct {
 	s     *Server
-	ln    net.Listener
+	addr  net.Addr
 	delay time.Duration
 	told  time.Time
 }
@@ -121,7 +133,7 @@ type backoff struct {
 func (b *backoff) wait(err error) {
 	if now := time.Now(); now.Sub(b.told) >= reportInterval {
 		b.told = now
-		b.s.report(fmt.Errorf("%w on %v: %w", ErrAccept, b.ln.Addr(), err))
+		b.s.report(fmt.Errorf("%w on %v: %w", ErrAccept, b.addr, err))
 	}
 	b.delay = min(max(5*time.Millisecond, 2*b.delay), time.Second)
 	timer := time.NewTimer(b.delay)

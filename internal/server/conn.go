@@ -3,7 +3,7 @@ package server
 import (
 	"bufio"
 	"errors"
-	"net"
+	"io"
 	"os"
 	"sync"
 	"time"
@@ -18,11 +18,18 @@ const (
 	lingerBytes = 4 << 20 // read and thrown away after a refused request
 )
 
+// A stream is a net.Conn, as far as it is used here.
+type stream interface {
+	io.ReadWriteCloser
+	SetReadDeadline(time.Time) error
+	SetWriteDeadline(time.Time) error
+}
+
 // A conn is one connection. It is the reader and writer that the protocols
 // see, and keeps their deadlines without touching a timer or a clock while
 // requests come and go: see read and Write.
 type conn struct {
-	net.Conn
+	stream
 	s *Server
 	r *bufio.Reader
 
@@ -49,8 +56,8 @@ const (
 
 var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, bufferSize) }}
 
-func newConn(s *Server, nc net.Conn) *conn {
-	c := &conn{Conn: nc, s: s, r: readers.Get().(*bufio.Reader)}
+func newConn(s *Server, client stream) *conn {
+	c := &conn{stream: client, s: s, r: readers.Get().(*bufio.Reader)}
 	c.r.Reset(c)
 	return c
 }
@@ -72,7 +79,7 @@ func (c *conn) serve(direction Direction) {
 // linger lets the client read the last reply. Closing while input is unread
 // would make TCP reset the connection, and the reply could be lost.
 func (c *conn) linger() {
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); !ok || half.CloseWrite() != nil {
+	if half, ok := c.stream.(interface{ CloseWrite() error }); !ok || half.CloseWrite() != nil {
 		return
 	}
 	c.begun, c.limit = true, wholeRequest
@@ -112,7 +119,7 @@ func (c *conn) Read(p []byte) (int, error) {
 }
 
 func (c *conn) read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
+	n, err := c.stream.Read(p)
 	if n > 0 {
 		c.begun, c.ever = true, true
 		c.more = n == len(p)
@@ -200,11 +207,11 @@ func (c *conn) Write(p []byte) (int, error) {
 		c.wrote = true
 		c.waitWrite()
 	}
-	n, err := c.Conn.Write(p)
+	n, err := c.stream.Write(p)
 	if errors.Is(err, os.ErrDeadlineExceeded) && !c.s.closing() {
 		c.waitWrite()
 		var rest int
-		rest, err = c.Conn.Write(p[n:])
+		rest, err = c.stream.Write(p[n:])
 		n += rest
 	}
 	return n, err

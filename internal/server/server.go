@@ -18,7 +18,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -96,7 +95,7 @@ type Server struct {
 	running  sync.WaitGroup
 
 	mu        sync.Mutex
-	listeners map[net.Listener]struct{}
+	listeners map[acceptor]struct{}
 	conns     map[*conn]struct{} // those that are served
 	queue     []*conn            // those that wait for MaxConns, in the order they came
 	toldFull  time.Time
@@ -113,7 +112,7 @@ func New(config Config, report func(error)) *Server {
 		lingerTimeout:  lingerTimeout,
 		shutdownGrace:  shutdownGrace,
 		done:           make(chan struct{}),
-		listeners:      make(map[net.Listener]struct{}),
+		listeners:      make(map[acceptor]struct{}),
 		conns:          make(map[*conn]struct{}),
 	}
 	s.config.Store(&config)

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"postsrsd/tcptable"
 )
 
 // All that a client had sent is answered, then its connection ends in order:
@@ -76,47 +79,50 @@ func TestShutdownUnderLoad(t *testing.T) {
 // A lack of file descriptors keeps newcomers waiting and nothing else.
 func TestOutOfFiles(t *testing.T) {
 	f := start(t, Config{Tables: tables("")}, nil)
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	addr := f.addr[Reverse].(*net.TCPAddr)
+	old := dial(t, addr)
+	old.ask("get a\n", "200 r:a\n")
+	newcomer, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	old := dial(t, f.addr[Forward])
-	old.ask("get a\n", "200 f:a\n")
-	newcomer := dial(t, ln.Addr()) // the kernel's backlog takes it
-	newcomer.send("get b\n")
+	file := os.NewFile(uintptr(newcomer), "newcomer")
+	defer file.Close()
 
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}
-	restore := func() {
-		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-			t.Fatal(err)
-		}
-	}
-	defer restore()
 	none := limit
 	none.Cur = 0
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &none); err != nil {
 		t.Fatal(err)
 	}
-	served := make(chan error, 1)
-	go func() { served <- f.Serve(ln, Reverse) }()
+	connectErr := syscall.Connect(newcomer, &syscall.SockaddrInet4{Port: addr.Port, Addr: [4]byte{127, 0, 0, 1}})
 	eventually(t, func() bool { return len(f.reports()) > 0 }, func() { t.Error("nothing reported") })
-	old.ask("get a\n", "200 f:a\n")
-	restore()
+	old.ask("get a\n", "200 r:a\n")
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
 
-	newcomer.expect("200 r:b\n")
+	if connectErr != nil {
+		t.Fatal(connectErr)
+	}
+	conn, err := net.FileConn(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(patience))
+	if got, err := tcptable.NewClient(conn).Lookup("b"); got != "r:b" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
 	reports := f.reports()
 	if len(reports) != 1 || !errors.Is(reports[0], ErrAccept) || !errors.Is(reports[0], syscall.EMFILE) {
-		t.Errorf("reported %v", reports)
+		t.Fatalf("reported %v", reports)
 	}
-	if want := "cannot accept connections on " + ln.Addr().String() + ": "; !strings.HasPrefix(reports[0].Error(), want) {
+	if want := "cannot accept connections on " + addr.String() + ": "; !strings.HasPrefix(reports[0].Error(), want) {
 		t.Errorf("reported %v, want %s…", reports[0], want)
-	}
-	f.stop(t)
-	if err := <-served; err != nil {
-		t.Error(err)
 	}
 }
 
