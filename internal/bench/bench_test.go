@@ -242,7 +242,7 @@ func TestUnits(t *testing.T) {
 		{perSecond, 0, "0"}, {perSecond, 999, "999"}, {perSecond, 58_912, "58 900"}, {perSecond, 999_999, "1 000 000"},
 		{perSecond, 1_234_567, "1 230 000"},
 		{duration, 12, "12.0 ns"}, {duration, 812_345, "812 µs"}, {duration, 1_900_000, "1.90 ms"}, {duration, 2.5e9, "2.50 s"},
-		{memory, 16 << 20, "16.0 MiB"}, {times, .5, "0.50×"}, {lines, 1, "1"}, {lines, .999, "0.999"},
+		{memory, 16 << 20, "16.0 MiB"}, {times, .5, "0.50×"}, {count, 8, "8"}, {share, 1, "1.000"}, {share, .999, "0.999"},
 	} {
 		if got := c.unit.text(c.value); got != c.want {
 			t.Errorf("%v is written %q, want %q", c.value, got, c.want)
@@ -250,6 +250,9 @@ func TestUnits(t *testing.T) {
 	}
 	if got := perSecond.series(nil); got != "" {
 		t.Errorf("no values are written %q", got)
+	}
+	if got, want := share.series([]float64{1, .96, 1}), "0.960"; got != want {
+		t.Errorf("the worst round is written %q, want %q", got, want)
 	}
 	if got, want := spread([]float64{3, 1, 2}), "2.00× (1.00–3.00)"; got != want {
 		t.Errorf("spread %q, want %q", got, want)

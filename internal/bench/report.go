@@ -20,7 +20,8 @@ const (
 	duration       // nanoseconds
 	memory         // bytes
 	times
-	lines
+	count
+	share // of the worst round
 )
 
 // An aim is a target: a limit to what ours has over what Debian's has, or to
@@ -57,7 +58,7 @@ var rows = []row{
 	{"100 000 excluded domains: lookups/s, 16 connections", "lookups, excluding", perSecond, nil},
 	{"the same, against none excluded", "excluding", times, &aim{limit: .95}},
 	{"the same, start until the first answer", "start, excluding", duration, &aim{atMost: true, limit: float64(time.Second)}},
-	{"log lines for an answer", "log lines", lines, &aim{limit: .999}},
+	{"log lines for an answer, worst round", "log lines", share, &aim{limit: .999}},
 }
 
 // The aims of the codec: time over that of a bare HMAC-SHA1, and allocations.
@@ -84,9 +85,9 @@ func (r *report) met(row row) bool {
 	case len(figures) == 0:
 		return false
 	case row.aim.atMost:
-		return median(figures) <= row.aim.limit
+		return row.unit.sum(figures) <= row.aim.limit
 	default:
-		return median(figures) >= row.aim.limit
+		return row.unit.sum(figures) >= row.aim.limit
 	}
 }
 
@@ -155,7 +156,7 @@ func (r *report) codecTable() string {
 		f := r.codec[name]
 		line := []string{
 			map[string]string{codecForward: "forward", codecReverse: "reverse", codecHMAC: "HMAC-SHA1 alone"}[name],
-			duration.series(f.nanoseconds), lines.series(f.bytes), lines.series(f.allocations),
+			duration.series(f.nanoseconds), count.series(f.bytes), count.series(f.allocations),
 		}
 		quotients, met := r.codecFigure(name)
 		if name == codecHMAC {
@@ -180,12 +181,20 @@ func (r *report) tables() string {
 	return "\n" + r.table() + "\n" + r.codecTable()
 }
 
-// series writes the median of the values, nothing when there are none.
+// sum makes one figure of the rounds'.
+func (u unit) sum(values []float64) float64 {
+	if u == share {
+		return slices.Min(values)
+	}
+	return median(values)
+}
+
+// series writes the rounds' figure, nothing when there are none.
 func (u unit) series(values []float64) string {
 	if len(values) == 0 {
 		return ""
 	}
-	return u.text(median(values))
+	return u.text(u.sum(values))
 }
 
 func (u unit) text(v float64) string {
@@ -206,6 +215,8 @@ func (u unit) text(v float64) string {
 		return strconv.FormatFloat(v/(1<<20), 'f', 1, 64) + " MiB"
 	case times:
 		return strconv.FormatFloat(v, 'f', 2, 64) + "×"
+	case share:
+		return strconv.FormatFloat(v, 'f', 3, 64)
 	default:
 		return strconv.FormatFloat(v, 'f', -1, 64)
 	}
