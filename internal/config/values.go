@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -103,8 +102,13 @@ func hashNumber(field func(*Config) *int) func(*Config, string) error {
 
 // addExcluded adds the domains of one list to those of earlier ones.
 func addExcluded(c *Config, v string) error {
+	seen := map[string]bool{}
+	for _, d := range c.Excluded {
+		seen[strings.ToLower(d)] = true
+	}
 	for _, d := range strings.FieldsFunc(v, func(r rune) bool { return strings.ContainsRune(",; \t\r\n", r) }) {
-		if !slices.ContainsFunc(c.Excluded, func(e string) bool { return strings.EqualFold(e, d) }) {
+		if lower := strings.ToLower(d); !seen[lower] {
+			seen[lower] = true
 			c.Excluded = append(c.Excluded, d)
 		}
 	}
