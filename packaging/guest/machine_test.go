@@ -90,8 +90,8 @@ func (m *machine) nspawnArgs(args ...string) []string {
 func (m *machine) boot() {
 	m.t.Helper()
 	m.nspawn = exec.Command("systemd-nspawn", m.nspawnArgs("--boot")...)
-	// Both die with the suite.
-	m.nspawn.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	// SIGTERM has it shut the machine down, should the suite die.
+	m.nspawn.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	var console bytes.Buffer
 	m.nspawn.Stdout, m.nspawn.Stderr = &console, &console
 	if err := m.nspawn.Start(); err != nil {
@@ -100,16 +100,11 @@ func (m *machine) boot() {
 	m.ended = make(chan error, 1)
 	go func() { m.ended <- m.nspawn.Wait() }()
 
-	m.leader = 0
-	m.until("init to start", func() error {
-		children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", m.nspawn.Process.Pid))
-		if err != nil {
+	m.until("the system to be up", func() error {
+		var err error
+		if m.leader, err = m.child(); err != nil {
 			return err
 		}
-		m.leader, err = strconv.Atoi(strings.TrimSpace(string(children)))
-		return err
-	})
-	m.until("the system to be up", func() error {
 		state, err := m.try("systemctl is-system-running")
 		if err == nil || strings.TrimSpace(state) == "degraded" {
 			return nil
@@ -136,10 +131,27 @@ func (m *machine) stop() {
 	if m.nspawn == nil {
 		return
 	}
-	syscall.Kill(m.leader, syscall.SIGKILL)
-	m.nspawn.Process.Kill()
-	<-m.ended
-	m.nspawn = nil
+	for {
+		// With init every process of the machine dies, and systemd-nspawn ends by itself.
+		if init, err := m.child(); err == nil {
+			syscall.Kill(init, syscall.SIGKILL)
+		}
+		select {
+		case <-m.ended:
+			m.nspawn = nil
+			return
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// child is the child of systemd-nspawn, after a moment of preparation the machine's init.
+func (m *machine) child() (int, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", m.nspawn.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(strings.TrimSpace(string(text)))
 }
 
 // try runs a shell script in the booted machine, for at most a minute.
@@ -159,11 +171,17 @@ func (m *machine) run(script string, args ...string) string {
 	return strings.TrimRight(out, "\n")
 }
 
-// bare runs a shell script in the machine while it is not booted: as in a container without a service manager.
+// bare runs a shell script in the machine while it is not booted: as in a container without a service manager. It has to
+// succeed; what it printed is returned, without its standard error.
 func (m *machine) bare(script string, args ...string) string {
 	m.t.Helper()
-	return must(m.t, "systemd-nspawn", m.nspawnArgs(append([]string{"--as-pid2", "--setenv=DEBIAN_FRONTEND=noninteractive",
+	cmd := exec.Command("systemd-nspawn", m.nspawnArgs(append([]string{"--as-pid2", "--setenv=DEBIAN_FRONTEND=noninteractive",
 		"sh", "-c", script, "sh"}, args...)...)...)
+	out, err := cmd.Output()
+	if err != nil {
+		m.t.Fatalf("%s: %v\n%s%s", script, err, out, err.(*exec.ExitError).Stderr)
+	}
+	return strings.TrimRight(string(out), "\n")
 }
 
 // until polls for a condition, for at most a minute.

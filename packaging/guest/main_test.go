@@ -42,11 +42,13 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) int {
-	if err := prepare(); err != nil {
+	defer removeCgroups(cgroups())
+	err := prepare()
+	defer os.RemoveAll(scratch)
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "guest:", err)
 		return 1
 	}
-	defer os.RemoveAll(scratch)
 	return m.Run()
 }
 
@@ -127,4 +129,31 @@ func built(t *testing.T, pattern string) string {
 		t.Fatalf("%s: %v, %v: want one package", pattern, found, err)
 	}
 	return found[0]
+}
+
+// cgroups are the control groups next to ours that systemd-nspawn may make and leave.
+func cgroups() map[string]bool {
+	there := map[string]bool{}
+	own, _ := os.ReadFile("/proc/self/cgroup")
+	for line := range strings.Lines(string(own)) {
+		if part := strings.SplitN(strings.TrimSpace(line), ":", 3); len(part) == 3 && (part[1] == "" || part[1] == "name=systemd") {
+			for _, hierarchy := range []string{"", "systemd", "unified"} {
+				for _, name := range []string{"payload", "supervisor"} {
+					dir := filepath.Join("/sys/fs/cgroup", hierarchy, part[2], name)
+					_, err := os.Stat(dir)
+					there[dir] = err == nil
+				}
+			}
+		}
+	}
+	return there
+}
+
+// removeCgroups removes those that were not there before. One that something still runs in cannot be removed.
+func removeCgroups(before map[string]bool) {
+	for dir, wasThere := range before {
+		if !wasThere {
+			exec.Command("find", dir, "-depth", "-type", "d", "-exec", "rmdir", "{}", "+").Run()
+		}
+	}
 }

@@ -47,8 +47,7 @@ if [ -d /run/systemd/system ]; then
 		systemctl restart postsrsd.service >/dev/null 2>&1 || {
 			say "THE SERVICE IS NOT RUNNING, and forwarded mail waits for it. It says:"
 			journalctl --sync
-			journalctl --quiet --no-pager --output=cat --unit=postsrsd.service --lines=50 --priority=warning |
-				tail -n 3 >&2
+			journalctl --quiet --no-pager --output=cat --unit=postsrsd.service --identifier=postsrsd --lines=3 >&2
 			say "when that is mended: systemctl start postsrsd"
 		}
 		;;
