@@ -1,6 +1,9 @@
 package srs
 
-import "bytes"
+import (
+	"bytes"
+	"unicode/utf8"
+)
 
 // splitAddress cuts addr at its last @ outside quotes. A quote that is never
 // closed is an ordinary character.
@@ -83,30 +86,37 @@ func appendQuoted(dst, text []byte) []byte {
 // dots stand is not looked at: Postfix reads u..v unquoted, and 1.x wrote it so.
 func bare(text []byte) bool {
 	for _, c := range text {
-		if special[c] {
+		if class[c]&special != 0 {
 			return false
 		}
 	}
 	return true
 }
 
-// strictlyBare is bare for the owner of a quoted local part, who cares about
+// dotString is bare for the owner of a quoted local part, who cares about
 // dots: an RFC 5321 Dot-string, with RFC 6531's UTF-8.
-func strictlyBare(text []byte) bool {
+func dotString(text []byte) bool {
 	return len(text) > 0 && text[0] != '.' && text[len(text)-1] != '.' &&
 		!bytes.Contains(text, []byte("..")) && bare(text)
 }
 
-func bareOrQuoted(text []byte) bool { return bare(text) || isQuotedString(text) }
+// What there is to know about an octet.
+const (
+	special  = 1 << iota // neither RFC 5321 atext nor a dot nor part of UTF-8
+	notASCII             // part of UTF-8, as it should be
+)
 
-// special marks the octets that are neither RFC 5321 atext nor a dot nor part
-// of UTF-8.
-var special = func() (t [256]bool) {
+var class = func() (t [256]byte) {
 	for c := range t {
-		t[c] = c <= ' ' || c == 0x7f
+		if c <= ' ' || c == 0x7f {
+			t[c] = special
+		}
+		if c >= utf8.RuneSelf {
+			t[c] = notASCII
+		}
 	}
 	for _, c := range []byte(`()<>[]:;@\,"`) {
-		t[c] = true
+		t[c] = special
 	}
 	return t
 }()

@@ -61,11 +61,12 @@ func parseSRS1(local []byte) (f srs1Fields, err error) {
 }
 
 func cutEquals(s []byte) (before, after []byte, ok bool) {
-	i := bytes.IndexByte(s, '=')
-	if i < 0 {
-		return s, nil, false
+	for i, c := range s { // the fields are short
+		if c == '=' {
+			return s[:i], s[i+1:], true
+		}
 	}
-	return s[:i], s[i+1:], true
+	return s, nil, false
 }
 
 func hasEquals(s []byte) bool { return bytes.IndexByte(s, '=') >= 0 }

@@ -22,6 +22,7 @@ type signer struct {
 	macs   []hash.Hash
 	fold   cases.Caser
 	text   []byte // what is signed
+	seen   byte   // the classes of all its octets
 	folded []byte // the same, case folded
 	local  []byte // a local part without its quotes
 	out    []byte // the local part to be
@@ -43,26 +44,27 @@ func newSigner(secrets [][]byte) *signer {
 }
 
 // join sets the text to sign: the parts with nothing between them, ASCII in
-// lower case. It reports whether the text is all ASCII.
-func (s *signer) join(parts ...[]byte) (ascii bool) {
+// lower case.
+func (s *signer) join(parts ...[]byte) {
 	s.text = s.text[:0]
-	var all byte
+	var seen uint16
 	for _, part := range parts {
 		start := len(s.text)
 		s.text = slices.Grow(s.text, len(part))[:start+len(part)]
 		text := s.text[start:]
 		for i, c := range part {
-			text[i] = lower[c]
-			all |= c
+			text[i] = byte(octets[c])
+			seen |= octets[c]
 		}
 	}
-	return all < utf8.RuneSelf
+	s.seen = byte(seen >> 8)
 }
 
 // casefold returns the text under full Unicode case folding, or nil if it is
-// not UTF-8. Postfix's smtpd folds a recipient so before it asks for it.
+// all ASCII or no UTF-8. Postfix's smtpd folds a recipient so before it asks
+// for it.
 func (s *signer) casefold() []byte {
-	if !utf8.Valid(s.text) {
+	if s.seen&notASCII == 0 || !utf8.Valid(s.text) {
 		return nil
 	}
 	folded, _, err := transform.Append(s.fold, s.folded[:0], s.text)
@@ -83,22 +85,21 @@ func (s *signer) sign(mac hash.Hash, text []byte, n int) []byte {
 	return s.code[:n]
 }
 
-// appendHash signs parts with the first secret.
-func (c *Codec) appendHash(dst []byte, s *signer, parts ...[]byte) []byte {
-	ascii := s.join(parts...)
+// hash signs parts with the first secret. What it returns is valid until the
+// next signature.
+func (c *Codec) hash(s *signer, parts ...[]byte) []byte {
+	s.join(parts...)
 	text := s.text
-	if !ascii {
-		if folded := s.casefold(); folded != nil {
-			text = folded
+	if folded := s.casefold(); folded != nil {
+		text = folded
+	}
+	hash := s.sign(s.macs[0], text, c.hashLength)
+	if c.urlSafe {
+		for i, char := range hash {
+			hash[i] = urlSafe[char]
 		}
 	}
-	for _, char := range s.sign(s.macs[0], text, c.hashLength) {
-		if c.urlSafe {
-			char = urlSafe[char]
-		}
-		dst = append(dst, char)
-	}
-	return dst
+	return hash
 }
 
 // verify compares every character of given with every secret's MAC, in a time
@@ -115,11 +116,8 @@ func (c *Codec) verify(s *signer, given []byte, parts ...[]byte) error {
 	for i, char := range given {
 		want[i] = plain[char]
 	}
-	ascii := s.join(parts...)
-	var folded []byte
-	if !ascii {
-		folded = s.casefold()
-	}
+	s.join(parts...)
+	folded := s.casefold()
 	match := 0
 	for _, mac := range s.macs {
 		match |= s.matches(mac, s.text, want)
@@ -141,6 +139,15 @@ func (s *signer) matches(mac hash.Hash, text, want []byte) int {
 	}
 	return subtle.ConstantTimeCompare(want, have)
 }
+
+// octets has what join wants to know of each octet in one place: the class in
+// the high byte, and in the low one the octet in lower case.
+var octets = func() (t [256]uint16) {
+	for c := range t {
+		t[c] = uint16(class[c])<<8 | uint16(lower[c])
+	}
+	return t
+}()
 
 // Octet to octet: ASCII letters in lower case; the standard base64 alphabet
 // in the URL-safe one; either alphabet in the standard one and lower case.

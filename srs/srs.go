@@ -163,18 +163,16 @@ func (c *Codec) AppendForward(dst, sender []byte) ([]byte, error) {
 	s := c.signers.Get().(*signer)
 	defer c.signers.Put(s)
 
-	standsBare := bare
-	if isQuotedString(local) {
+	quoted := isQuotedString(local)
+	if quoted {
 		s.local = appendUnquoted(s.local[:0], local)
 		local = s.local
-		standsBare = strictlyBare
 		if len(local) == 0 {
 			// Reversed it would be @host, which Postfix takes for a
 			// pattern and no address.
 			return dst, ErrEmptyLocalPart
 		}
 	}
-	var hash [maxHash]byte
 	var stamp [2]byte
 	switch tagOf(local) {
 	case srs1:
@@ -182,7 +180,7 @@ func (c *Codec) AppendForward(dst, sender []byte) ([]byte, error) {
 		if err != nil {
 			return dst, err
 		}
-		s.compose("SRS1", c.separator, c.appendHash(hash[:0], s, given.host, given.rest), given.host, given.rest)
+		s.compose("SRS1", c.separator, c.hash(s, given.host, given.rest), given.host, given.rest)
 	case srs0:
 		if hasEquals(host) {
 			return dst, ErrEqualsInHost
@@ -190,16 +188,16 @@ func (c *Codec) AppendForward(dst, sender []byte) ([]byte, error) {
 		// The rest begins with the other forwarder's own separator, which
 		// makes its address whole again.
 		rest := local[len("SRS0"):]
-		s.compose("SRS1", c.separator, c.appendHash(hash[:0], s, host, rest), host, rest)
+		s.compose("SRS1", c.separator, c.hash(s, host, rest), host, rest)
 	default:
 		if hasEquals(host) {
 			return dst, ErrEqualsInHost
 		}
 		day := appendStamp(stamp[:0], today(c.now()))
-		s.compose("SRS0", c.separator, c.appendHash(hash[:0], s, day, host, local), day, host, local)
+		s.compose("SRS0", c.separator, c.hash(s, day, host, local), day, host, local)
 	}
 	start := len(dst)
-	dst = finish(dst, s.out, c.written, standsBare)
+	dst = finish(dst, s.out, c.written, s.seen&special != 0 || quoted && !dotString(s.out))
 	if len(dst)-start > MaxLength {
 		return dst[:start], ErrTooLong
 	}
@@ -211,9 +209,6 @@ func (c *Codec) AppendReverse(dst, address []byte) ([]byte, error) {
 	local, _, ok := splitAddress(address)
 	if !ok {
 		local = address
-	}
-	if tagOf(local) == notSRS && !isQuotedString(local) {
-		return dst, ErrNotSRS
 	}
 	s := c.signers.Get().(*signer)
 	defer c.signers.Put(s)
@@ -230,16 +225,19 @@ func (c *Codec) AppendReverse(dst, address []byte) ([]byte, error) {
 		if err != nil {
 			return dst, err
 		}
-		return finish(dst, s.out, s.host, strictlyBare), nil
+		return finish(dst, s.out, s.host, !dotString(s.out)), nil
 	}
 	if err := c.open(s, local); err != nil {
 		return dst, err
+	}
+	if s.seen&special == 0 {
+		return finish(dst, s.out, s.host, false), nil
 	}
 	// 1.x signed quoted strings and address literals as they came and cut at
 	// the first @, even inside quotes: put together again it is as it was.
 	s.out = append(append(s.out, '@'), s.host...)
 	user, host, _ := splitAddress(s.out)
-	return finish(dst, user, host, bareOrQuoted), nil
+	return finish(dst, user, host, !bare(user) && !isQuotedString(user)), nil
 }
 
 // open verifies the SRS address with this local part and leaves the original
@@ -267,12 +265,12 @@ func (c *Codec) open(s *signer, local []byte) error {
 	return ErrNotSRS
 }
 
-// finish appends local@host, the local part in quotes unless it standsBare.
-func finish(dst, local, host []byte, standsBare func([]byte) bool) []byte {
-	if standsBare(local) {
-		dst = append(dst, local...)
-	} else {
+// finish appends local@host, the local part in quotes if they are needed.
+func finish(dst, local, host []byte, quotes bool) []byte {
+	if quotes {
 		dst = appendQuoted(dst, local)
+	} else {
+		dst = append(dst, local...)
 	}
 	return append(append(dst, '@'), host...)
 }
