@@ -23,6 +23,9 @@ const (
 
 	// gather is how long lines are collected after a write before the next: a lone line is written at once, a flood in few large writes.
 	gather = 5 * time.Millisecond
+
+	// keepRoom is how many bytes of room are kept while there is nothing to write.
+	keepRoom = 256 << 10
 )
 
 // logBuffer takes log lines from any number of goroutines without ever making one wait, and writes them from a goroutine of its own, many
@@ -183,6 +186,9 @@ func (b *logBuffer) take() (batch []byte, last bool) {
 		b.told, b.lost = b.lost, 0
 	}
 	b.idle = len(b.inHand) == 0
+	if b.idle && cap(b.inHand)+cap(b.gathers) > keepRoom {
+		b.inHand, b.gathers = nil, nil // what a flood needed is not kept
+	}
 	return b.inHand, b.closed
 }
 

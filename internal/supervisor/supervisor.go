@@ -63,7 +63,7 @@ type loaded struct {
 }
 
 const (
-	logBufferSize = 1 << 20
+	logBufferSize = 4 << 20
 	stopTimeout   = 5 * time.Second  // for workers to finish at the end
 	answerTimeout = 10 * time.Second // for a worker to be ready or to answer
 	healthCheck   = 10 * time.Second // between questions to the worker whether it is well
