@@ -18,20 +18,24 @@ if [ -z "$VERSION" ] || [ "${released%% *}" != "$VERSION" ]; then
 	exit 1
 fi
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git -C "$root" log -1 --format=%ct)}
+# Whoever publishes packages says who they are.
+MAINTAINER=${MAINTAINER:-The postsrsd authors <postsrsd@example.org>}
 STAGE=$(mktemp -d)
 trap 'rm -rf "$STAGE"' EXIT
-export VERSION SOURCE_DATE_EPOCH STAGE ARCH
+export VERSION MAINTAINER SOURCE_DATE_EPOCH ARCH
 
 gzip -9 -n <man/postsrsd.8 >"$STAGE/postsrsd.8.gz"
 gzip -9 -n <man/postsrsd.5 >"$STAGE/postsrsd.5.gz"
 gzip -9 -n <"$root/CHANGELOG.md" >"$STAGE/changelog.gz"
-maintainer=$(sed -n 's/^maintainer: //p' nfpm.yaml)
-gzip -9 -n >"$STAGE/changelog.Debian.gz" <<EOF
-postsrsd ($VERSION-1) unstable; urgency=medium
-
-  * Release $VERSION; what changed is in changelog.gz.
-
- -- $maintainer  $(date -u -R -d "@$SOURCE_DATE_EPOCH")
+cat >"$STAGE/changelog.yaml" <<EOF
+- semver: $VERSION-1
+  date: $(date -u -d "@$SOURCE_DATE_EPOCH" +%Y-%m-%dT%H:%M:%SZ)
+  packager: $MAINTAINER
+  deb:
+    urgency: medium
+    distributions: [unstable]
+  changes:
+    - note: Release $VERSION. What changed is in the changelog of the program.
 EOF
 {
 	printf 'Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\n'
@@ -39,6 +43,8 @@ EOF
 	sed '1,/^Copyright/d;1,/./{/^$/d};s/^$/./;s/^/ /' "$root/LICENSE"
 } >"$STAGE/copyright"
 sed 's/^[A-Z]/#&/' settings >"$STAGE/sysconfig"
+# Where nfpm puts in no variables by itself.
+sed "s|\${STAGE}|$STAGE|" nfpm.yaml >"$STAGE/nfpm.yaml"
 
 rm -f "$out"/postsrsd[_-]*.deb "$out"/postsrsd[_-]*.rpm
 for ARCH in amd64 arm64; do
@@ -47,6 +53,6 @@ for ARCH in amd64 arm64; do
 	# Some of nfpm's times come from the files.
 	find "$STAGE" -exec touch -d "@$SOURCE_DATE_EPOCH" {} +
 	for format in deb rpm; do
-		go run $nfpm package --config nfpm.yaml --packager $format --target "$out/"
+		go run $nfpm package --config "$STAGE/nfpm.yaml" --packager $format --target "$out/"
 	done
 done
