@@ -2,11 +2,16 @@
 # make run     serve with a fresh secret and show how to use it
 # make test    what needs only Go
 # make check   everything else: vet, staticcheck, race, systems, real Postfix (root, Debian)
+# make packages  .deb and .rpm for amd64 and arm64, into dist
+# make e2e     the packages in booted guests and in roots of their own (root, Debian)
+# make soak    full load through everything that goes wrong, PHASE for each (root)
 # make fuzz    each fuzz target for FUZZTIME
 # make bench   next to Debian's postsrsd (root, Debian); writes BENCHMARKS.md
 
 GO ?= go
 FUZZTIME ?= 30s
+PHASE ?= 20s
+SOAKFLAGS ?=
 VERSION := 3.0.0
 REVISION := $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 LDFLAGS := -s -w -X main.version=$(VERSION)$(if $(REVISION),+$(REVISION))
@@ -14,7 +19,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)$(if $(REVISION),+$(REVISION))
 SYSTEMS := linux/amd64 linux/arm64 linux/arm linux/386 linux/riscv64 linux/s390x \
 	freebsd/amd64 openbsd/amd64 netbsd/amd64 darwin/arm64
 
-.PHONY: build run test check vet systems race postfix fuzz bench clean
+.PHONY: build run test check vet systems race postfix packages e2e soak fuzz bench clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/postsrsd ./cmd/postsrsd
@@ -30,8 +35,8 @@ check: vet systems race postfix
 vet:
 	test -z "$$(gofmt -l cmd internal socketmap srs tcptable packaging)"
 	$(GO) vet ./...
-	$(GO) vet -tags postfix ./internal/e2e
-	$(GO) run honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK) ./...
+	$(GO) vet -tags 'postfix guest soak' ./cmd/... ./internal/... ./packaging/...
+	$(GO) run honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK) -tags 'postfix guest soak' ./...
 
 STATICCHECK := v0.8.2
 
@@ -48,6 +53,18 @@ race:
 # Installs Postfix where it is missing, and talks to loopback only.
 postfix:
 	$(GO) test -count=1 -tags postfix ./internal/e2e
+
+packages:
+	packaging/build.sh
+
+# Makes its guests on a private network and leaves none of them.
+e2e:
+	$(GO) test -count=1 -timeout 45m -tags guest ./packaging/guest
+
+# SOAKFLAGS=-setclock also sets this machine's clock a day forward and back for
+# a moment.
+soak:
+	$(GO) test -count=1 -timeout 30m -tags soak -v -run 'TestSoak|TestFullDisk' ./cmd/postsrsd -phase $(PHASE) $(SOAKFLAGS)
 
 fuzz:
 	for package in $$($(GO) list ./...); do \
