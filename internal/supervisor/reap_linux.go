@@ -3,6 +3,7 @@ package supervisor
 import (
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"unsafe"
 
@@ -46,10 +47,5 @@ func deadChild(info *unix.Siginfo) int {
 }
 
 func (s *Supervisor) isWorker(pid int) bool {
-	for _, g := range append([]*generation{s.current, s.next}, s.leaving...) {
-		if g != nil && g.command.Process.Pid == pid {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.workers(), func(g *generation) bool { return g.command.Process.Pid == pid })
 }

@@ -58,6 +58,8 @@ func (s service) refused(err error) {
 	s.tell("READY=1", "STATUS=Not reloaded, the configuration of before stays in force: "+oneLine(err.Error()))
 }
 
+func (s service) down() { s.tell("STATUS=The worker died, starting another") }
+
 func (s service) alive() { s.tell("WATCHDOG=1") }
 
 func (s service) stopping() { s.tell("STOPPING=1", "STATUS=Stopping") }

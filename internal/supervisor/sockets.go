@@ -56,10 +56,10 @@ func (s sockets) String() string {
 	return fmt.Sprintf("forward on %s, reverse on %s", of(server.Forward), of(server.Reverse))
 }
 
-// closeExcept closes the sockets that are not in keep.
-func (s sockets) closeExcept(keep sockets) {
+// closeExcept closes the sockets that are in none of keep.
+func (s sockets) closeExcept(keep ...sockets) {
 	for _, socket := range s {
-		if !slices.Contains(keep, socket) {
+		if !slices.Contains(slices.Concat(keep...), socket) {
 			socket.file.Close()
 		}
 	}
@@ -108,7 +108,7 @@ func adopt() (sockets, error) {
 func bind(c *config.Config, open, adopted sockets) (bound sockets, warnings []string, err error) {
 	defer func() {
 		if err != nil {
-			bound.closeExcept(append(slices.Clone(open), adopted...))
+			bound.closeExcept(open, adopted)
 			bound = nil
 		}
 	}()

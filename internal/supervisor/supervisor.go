@@ -151,6 +151,16 @@ func (s *Supervisor) settled() bool {
 	return s.current != nil && !s.current.gone && s.current.asked.IsZero() && s.next == nil && !s.loading
 }
 
+// workers are the processes that are alive, as far as is known.
+func (s *Supervisor) workers() (alive []*generation) {
+	for _, g := range append([]*generation{s.current, s.next}, s.leaving...) {
+		if g != nil && !g.gone {
+			alive = append(alive, g)
+		}
+	}
+	return alive
+}
+
 // start binds and starts the next generation with c.
 func (s *Supervisor) start(c *config.Config) error {
 	jail := privilege.Jail{Root: c.Chroot}
@@ -176,7 +186,7 @@ func (s *Supervisor) start(c *config.Config) error {
 		s.log.Logf(sevWarning, "%s", warning)
 	}
 	if s.next, err = s.startGeneration(c, jail, bound); err != nil {
-		bound.closeExcept(append(open, s.adopted...))
+		bound.closeExcept(open, s.adopted)
 	}
 	return err
 }
@@ -240,7 +250,7 @@ func (s *Supervisor) nextReady(warnings []string) error {
 			s.leaving = append(s.leaving, before)
 			before.drain()
 		}
-		before.sockets.closeExcept(append(g.sockets[:len(g.sockets):len(g.sockets)], s.adopted...))
+		before.sockets.closeExcept(g.sockets, s.adopted)
 	}
 	s.log.Logf(sevInfo, "serving %s, for %s", g.sockets, g.config.Domain)
 	s.service.ready(g)
@@ -259,7 +269,7 @@ func (s *Supervisor) nextFailed(exit error) error {
 		g.sockets.closeExcept(s.adopted)
 		return errors.New(why)
 	}
-	g.sockets.closeExcept(append(s.current.sockets[:len(s.current.sockets):len(s.current.sockets)], s.adopted...))
+	g.sockets.closeExcept(s.current.sockets, s.adopted)
 	if s.current.gone {
 		s.log.Logf(sevCrit, "cannot replace the worker: %s", why)
 		s.scheduleRestart()
@@ -278,6 +288,7 @@ func (s *Supervisor) currentDied(exit error) {
 		s.service.ready(g)
 	}
 	s.log.Logf(sevErr, "the worker (pid %d) died: %v; starting another", g.command.Process.Pid, exit)
+	s.service.down()
 	if time.Since(g.ready) > lasting {
 		s.failures = 0
 	}
@@ -319,8 +330,8 @@ func (s *Supervisor) answered(a *answer) {
 // checkHealth asks the worker whether it is well, and ends one that does not
 // answer.
 func (s *Supervisor) checkHealth() {
-	for _, g := range append([]*generation{s.current, s.next}, s.leaving...) {
-		if g != nil && !g.gone && !g.asked.IsZero() && time.Since(g.asked) > s.patience {
+	for _, g := range s.workers() {
+		if !g.asked.IsZero() && time.Since(g.asked) > s.patience {
 			s.log.Logf(sevCrit, "the worker (pid %d) does not answer, ending it", g.command.Process.Pid)
 			g.kill()
 		}
@@ -400,12 +411,10 @@ func (s *Supervisor) forget(g *generation) {
 func (s *Supervisor) end() {
 	s.service.stopping()
 	s.pid.remove()
-	for _, g := range []*generation{s.current, s.next} {
-		if g != nil && !g.gone {
-			s.leaving = append(s.leaving, g)
-			g.drain()
-		}
+	for _, g := range s.workers() {
+		g.drain()
 	}
+	s.leaving = s.workers()
 	late := time.After(stopTimeout)
 	for len(s.leaving) > 0 {
 		select {
