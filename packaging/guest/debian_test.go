@@ -152,9 +152,46 @@ func TestCleanInstall(t *testing.T) {
 	}
 	m.reboot()
 	m.serves()
+
+	// A unit of the administrator's own may start the launcher that PostSRSd 1.x had.
+	m.run(`mkdir /etc/systemd/system/postsrsd.service.d`)
+	m.write("/etc/systemd/system/postsrsd.service.d/mine.conf",
+		"[Service]\nType=simple\nExecStart=\nExecStart=/usr/share/postsrsd/postsrsd-systemd-launcher\n")
+	m.run(`systemctl daemon-reload; systemctl restart postsrsd.service`)
+	m.until("the daemon to serve", func() error {
+		_, err := m.try(`postmap -q "$1" tcp:127.0.0.1:10001`, sender)
+		return err
+	})
+	m.serves()
+	m.run(`rm -r /etc/systemd/system/postsrsd.service.d; systemctl daemon-reload`)
+
 	m.run(`apt-get -q -y purge postsrsd`)
 	if left := m.run(traces); left != "" {
 		t.Errorf("purging leaves %s", left)
+	}
+}
+
+// Settings that were there first are the administrator's, whatever quotes and blanks they hold, and say where the secret
+// belongs and how long it is to be.
+func TestInstallWithSettingsThere(t *testing.T) {
+	m := newMachine(t)
+	m.put("/root", built(t, "*_amd64.deb"))
+	const settings = guide + `SRS_SECRET="/etc/it's \"a\" \$secret & more/s|e\\cret"` + "\n"
+	m.write("/etc/default/postsrsd", settings)
+	m.write("/etc/default/excluded_domains", "hosted.example\n")
+	out := m.bare(`set -e
+		mkdir '/etc/it'"'"'s "a" $secret & more'
+		` + installOurs + ` 2>&1
+		stat -c '%a %U:%G %s' /etc/it*/s*
+		cat /etc/it*/s* >/root/before
+		` + installOurs + ` --reinstall 2>&1
+		cmp /etc/it*/s* /root/before
+		test ! -e /etc/postsrsd.secret`)
+	if !strings.Contains(out, "\n600 root:root 25\n") {
+		t.Errorf("the secret is not one of 24 characters:\n%s", out)
+	}
+	if got := m.read("/etc/default/postsrsd"); got != settings {
+		t.Errorf("the settings are now\n%s", got)
 	}
 }
 
