@@ -53,7 +53,7 @@ var image string
 func makeImage() error {
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		return err
+		cache = "/var/cache"
 	}
 	dir := filepath.Join(cache, "postsrsd-guest")
 	image = filepath.Join(dir, fmt.Sprintf("bookworm-%.6x", sha256.Sum256([]byte(recipe))))

@@ -72,10 +72,15 @@ func (m *machine) bounces(address string) {
 	}
 }
 
-// forward asks the daemon as Postfix does for the sender to use in place of an address.
-func (m *machine) forward(address string) string {
+// answers waits for the daemon to answer as Postfix asks it, and returns the sender to use in place of ours.
+func (m *machine) answers() string {
 	m.t.Helper()
-	return m.run(`postmap -q "$1" tcp:127.0.0.1:10001`, address)
+	var address string
+	m.until("the daemon to answer", func() (err error) {
+		address, err = m.try(`postmap -q "$1" tcp:127.0.0.1:10001`, sender)
+		return err
+	})
+	return strings.TrimSpace(address)
 }
 
 // reverse asks the daemon as Postfix does whom a bounce belongs to.
