@@ -112,3 +112,34 @@ func TestWorkerKeepsNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestBoundedRoot runs the daemon with the capabilities that its unit leaves
+// it, which do not let root read what others keep to themselves: a secret and
+// a jail that belong to the user it serves as.
+func TestBoundedRoot(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Log("only root has capabilities to bound")
+		return
+	}
+	dir := shortDir(t)
+	for _, own := range []string{"secrets", "jail"} {
+		if err := os.Mkdir(filepath.Join(dir, own), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	secret := writeFile(t, filepath.Join(dir, "secrets"), "secret", "tops3cr3t\n")
+	for _, own := range []string{"secrets", "secrets/secret", "jail"} {
+		os.Chown(filepath.Join(dir, own), 65534, 65534)
+	}
+	forward, reverse := freePorts(t)
+	d := start(t, launch{
+		env:  []string{clockOfTests},
+		wrap: []string{"setpriv", "--bounding-set=-all,+sys_chroot,+setuid,+setgid,+setpcap,+net_bind_service"},
+		args: []string{"-d", "example.com", "-s", secret, "-f", forward, "-r", reverse, "-u", "nobody", "-c", filepath.Join(dir, "jail"), "--log=stderr"},
+	})
+	d.wants("127.0.0.1:"+forward, "test@otherdomain.com", signedByTests)
+	d.signal(syscall.SIGHUP)
+	d.waitFor("RELOADING=1")
+	d.waitFor("READY=1")
+	d.wants("127.0.0.1:"+reverse, signedByTests, "test@otherdomain.com")
+}

@@ -5,11 +5,9 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"os"
 	"os/user"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -198,7 +196,7 @@ func (ld *loading) readFiles(files []string, named bool) error {
 
 	found := false
 	for _, path := range files {
-		f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+		f, err := openFile(path)
 		if missing(err) && !(named && len(files) == 1) {
 			continue
 		}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"syscall"
 	"time"
 )
 
@@ -52,7 +51,7 @@ func parseSecrets(data []byte) (secrets Secrets) {
 
 // readFile reads a file of at most limit bytes. It waits for no writer of a named pipe. The error does not repeat the path.
 func readFile(path string, limit int64) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, err := openFile(path)
 	if err != nil {
 		return nil, reason(err)
 	}

@@ -3,7 +3,9 @@ package privilege
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"runtime"
 	"syscall"
 	"unsafe"
 
@@ -34,7 +36,7 @@ func (j Jail) Enter() (warnings []string, err error) {
 	want := before
 
 	if j.Root != "" {
-		if w.root, err = chroot(j.Root); err != nil {
+		if w.root, err = j.chroot(); err != nil {
 			//lint:ignore ST1005 these are the words administrators know from 1.x
 			return nil, fmt.Errorf("Cannot change to chroot: %w", err)
 		}
@@ -102,6 +104,23 @@ func (j Jail) Enter() (warnings []string, err error) {
 		}
 	}
 	return warnings, w.proveNoDirectory()
+}
+
+// chroot goes into j.Root, as root or, where root may not look into what is the user's own (a service manager can see to that), as the user.
+func (j Jail) chroot() (*fileID, error) {
+	id, err := chroot(j.Root)
+	if !errors.Is(err, fs.ErrPermission) || j.Identity == nil {
+		return id, err
+	}
+	// Who the file system sees belongs to the thread, the root directory to all of them.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	before, err2 := unix.SetfsuidRetUid(j.Identity.UID)
+	if err2 != nil {
+		return nil, err
+	}
+	defer unix.Setfsuid(before)
+	return chroot(j.Root)
 }
 
 // chroot makes dir the root and working directory of all threads (they share both) and returns which directory that is.

@@ -415,7 +415,7 @@ func (s *Supervisor) end() {
 		g.drain()
 	}
 	s.leaving = s.workers()
-	late := time.After(stopTimeout)
+	late, hopeless := time.After(stopTimeout), time.After(stopTimeout+time.Second)
 	for len(s.leaving) > 0 {
 		select {
 		case e := <-s.events:
@@ -429,6 +429,8 @@ func (s *Supervisor) end() {
 				s.log.Logf(sevWarning, "the worker (pid %d) does not finish, ending it", g.command.Process.Pid)
 				g.kill()
 			}
+		case <-hopeless: // the service manager has to end what we may not
+			return
 		}
 	}
 }
