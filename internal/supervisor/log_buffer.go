@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -155,6 +156,7 @@ func (b *logBuffer) run() {
 			if last {
 				return
 			}
+			b.shrink()
 			<-b.wake
 			continue
 		}
@@ -186,10 +188,21 @@ func (b *logBuffer) take() (batch []byte, last bool) {
 		b.told, b.lost = b.lost, 0
 	}
 	b.idle = len(b.inHand) == 0
-	if b.idle && cap(b.inHand)+cap(b.gathers) > keepRoom {
-		b.inHand, b.gathers = nil, nil // what a flood needed is not kept
-	}
 	return b.inHand, b.closed
+}
+
+// shrink gives back to the system what a flood of lines needed. It is called
+// when there is nothing to write.
+func (b *logBuffer) shrink() {
+	b.mu.Lock()
+	large := cap(b.inHand)+cap(b.gathers) > keepRoom && len(b.gathers) == 0
+	if large {
+		b.inHand, b.gathers = nil, nil
+	}
+	b.mu.Unlock()
+	if large {
+		debug.FreeOSMemory()
+	}
 }
 
 // losing counts the end of inHand that was not written.
