@@ -3,6 +3,7 @@
 package guest
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -50,6 +51,25 @@ func (m *machine) reloadsUnderLoad(t *testing.T) {
 		wait`)
 	if wrong := m.run(`cd /root; cat *.err`); wrong != "" {
 		t.Errorf("reloading under load:\n%s", wrong)
+	}
+}
+
+// A worker that hangs, which the unit leaves the supervisor no right to kill, is the service manager's to end.
+func TestHungWorkerIsReplaced(t *testing.T) {
+	m := bootMachine(t)
+	m.put("/root", built(t, "*_amd64.deb"))
+	m.run(installOurs)
+	m.answers()
+	m.run(`kill -STOP "$(pgrep -P "$(systemctl show --value -p MainPID postsrsd.service)")"`)
+	m.until("the service to be restarted", func() error {
+		if restarts, err := m.try(`systemctl show --value -p NRestarts postsrsd.service`); err != nil || strings.TrimSpace(restarts) == "0" {
+			return fmt.Errorf("%s restarts, %v", restarts, err)
+		}
+		return nil
+	})
+	m.answers()
+	if left := m.run(`pgrep -c -f '^postsrsd: worker'`); left != "1" {
+		t.Errorf("%s workers are left", left)
 	}
 }
 
