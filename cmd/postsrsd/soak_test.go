@@ -328,12 +328,15 @@ func (l *load) takeStock(sink *soakSink, memory int64) (s stock) {
 		return fmt.Sprintf("%d bytes of memory are in use, %d are allowed", s.memory, memory)
 	})
 	s.processes = len(offspring(supervisor))
+	before := sink.deaths.Load()
 	sink.goroutines.Store(0)
 	syscall.Kill(worker, syscall.SIGQUIT)
 	eventually(l.t, func() bool { list := children(supervisor); return len(list) == 1 && list[0] != worker }, func() string { return "no new worker" })
 	if _, err := l.d.ask(l.d.reverse, "x"); err == nil || !strings.Contains(err.Error(), "Not an SRS address.") {
 		l.t.Error(err) // the new one does not answer
 	}
+	// The line that tells of its death follows its last words.
+	eventually(l.t, func() bool { return sink.deaths.Load() > before }, func() string { return "the log does not tell of the worker's death" })
 	s.goroutines = int(sink.goroutines.Load())
 	return s
 }
@@ -369,6 +372,7 @@ type soakSink struct {
 	lines      atomic.Int64
 	lost       atomic.Int64
 	goroutines atomic.Int64
+	deaths     atomic.Int64
 }
 
 func newSoakSink(t *testing.T) *soakSink {
@@ -398,8 +402,11 @@ func (s *soakSink) listen() {
 			}
 			s.lines.Add(1)
 			_, text, _ := strings.Cut(string(buf[:n]), "]: ")
-			if strings.HasPrefix(text, "goroutine ") {
+			switch {
+			case strings.HasPrefix(text, "goroutine "):
 				s.goroutines.Add(1)
+			case strings.HasPrefix(text, "the worker (pid "):
+				s.deaths.Add(1)
 			}
 			var lost int64
 			if n, _ := fmt.Sscanf(text, "%d log lines were lost", &lost); n == 1 {
