@@ -5,11 +5,11 @@
 # make packages  .deb and .rpm for amd64 and arm64, into dist
 # make e2e     the packages in booted guests and in roots of their own (root, Debian)
 # make soak    full load through everything that goes wrong, PHASE for each (root)
-# make fuzz    each fuzz target for FUZZTIME
+# make fuzz    each fuzz target for FUZZTIME, a number of inputs or a time
 # make bench   next to Debian's postsrsd (root, Debian); writes BENCHMARKS.md
 
 GO ?= go
-FUZZTIME ?= 30s
+FUZZTIME ?= 100000x
 PHASE ?= 20s
 SOAKFLAGS ?=
 VERSION := 3.0.0
