@@ -82,7 +82,7 @@ func tables(c *config.Config, log func(severity int, line []byte)) (server.Table
 	if err != nil {
 		return server.Tables{}, err
 	}
-	policy := rewrite.New(codec, c.Excluded, log)
+	policy := rewrite.New(codec, c.Excluded, c.Domains, log)
 	return server.Tables{
 		ForwardTCP:       policy.ForwardTCP,
 		ForwardSocketmap: policy.ForwardSocketmap,

@@ -16,7 +16,7 @@ import (
 )
 
 const secretUsage = `Usage:
-    postsrsd secret [--if-missing | --rotate] [--env-file FILE] [FILE]
+    postsrsd secret [--if-missing | --rotate] [--env-file FILE | -C FILE] [FILE]
 
 Writes a new secret to FILE, or to where SRS_SECRET of the settings file says.
 A secret that is there is never overwritten.
@@ -24,6 +24,7 @@ A secret that is there is never overwritten.
     --if-missing     do nothing if there is one
     --rotate         put a new one before those that are there
     --env-file FILE  read this settings file, not the usual ones
+    -C FILE          read this postsrsd.conf instead
 `
 
 // secret is the command of that name.
@@ -35,6 +36,7 @@ func secret(args []string, stdout, stderr io.Writer) int {
 	flags.Usage = func() { io.WriteString(flags.Output(), secretUsage) }
 	flags.BoolVar(&ifMissing, "if-missing", false, "")
 	flags.BoolVar(&rotate, "rotate", false, "")
+	flags.Func("C", "", func(file string) error { files = append(files, "-C", file); return nil })
 	flags.Func("env-file", "", func(file string) error { files = append(files, "--env-file="+file); return nil })
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return 0

@@ -39,6 +39,11 @@ type Config struct {
 	Alphabet      string   // the last two characters of the base64 written, "+/" or "-_"
 	AlwaysRewrite bool     // rewrite senders in Domain too
 	Excluded      []string // domains never rewritten, as given, without repetitions
+	Domains       []string // our own domains, whose senders are never rewritten: as given, then those of DomainsFile
+
+	DomainsFile      string    // "" for none
+	DomainsFileState FileState // just before DomainsFile was read
+	DomainsFileWatch bool      // load again when DomainsFile changes
 
 	Secrets      Secrets // the first signs, every one verifies; never empty
 	SecretFile   string
@@ -46,8 +51,11 @@ type Config struct {
 
 	ListenAddr      string        // host name or address, "" for 127.0.0.1 and ::1
 	Family          int           // 4 or 6 to listen on that family alone, 0 for both
-	ForwardPort     string        // number or name of a service that exists
+	ForwardPort     string        // number or name of a service that exists, "" for none, and then ReversePort is none either
 	ReversePort     string        // number or name of a service that exists
+	Socketmap       Endpoint      // speaks socketmap alone
+	SocketMode      uint32        // permissions of unix sockets
+	SocketOwner     string        // user, user:group or :group of unix sockets, "" for whoever makes them
 	IdleTimeout     time.Duration // 0 for none
 	ConnectionLimit int           // connections served at once
 	RequestLimit    int           // bytes of the longest request
@@ -58,9 +66,11 @@ type Config struct {
 	Daemonize bool   // go to the background
 	Log       string // "stderr", "syslog", or "" to choose by the surroundings
 
+	Conf string // the postsrsd.conf that was read, "" for 1.x's ways
+
 	FakeTime time.Time // what the clock is set to by POSTSRSD_FAKETIME; zero for the system's clock
 
-	Sources  map[string]Source // where each setting, by the name of its field here, comes from; for Excluded the last place
+	Sources  map[string]Source // where each setting, by the name of its field here, comes from; for Excluded and Domains the last place
 	Unknown  []Unknown         // variables that a settings file sets and no setting has: misspelt, or helpers of the file
 	Warnings []string          // lines for the log
 }
@@ -97,20 +107,21 @@ func (s Secrets) MarshalJSON() ([]byte, error) { return json.Marshal(s.redacted(
 type Kind int
 
 const (
-	BuiltIn     Kind = iota // holds when nothing is said
-	Launcher                // holds when nothing is said where a settings file is read
-	Postfix                 // postconf -h mydomain
-	File                    // a variable of a settings file
-	Environment             // a variable of the environment
-	CommandLine             // a flag, of the command line or of SRS_EXTRA_OPTIONS
+	BuiltIn       Kind = iota // holds when nothing is said
+	Launcher                  // holds when nothing is said where a settings file is read
+	Postfix                   // postconf -h mydomain
+	File                      // a variable of a settings file
+	Environment               // a variable of the environment
+	Configuration             // a key of a postsrsd.conf
+	CommandLine               // a flag, of the command line or of SRS_EXTRA_OPTIONS
 )
 
 // Source is where a value comes from.
 type Source struct {
 	Kind Kind
-	Name string // the variable or the flag, with its dashes
-	Path string // of the settings file, also for a flag that SRS_EXTRA_OPTIONS holds
-	Line int    // of the settings file, 0 when the shell evaluated it
+	Name string // the variable, the key, or the flag with its dashes
+	Path string // of the file, also for a flag that SRS_EXTRA_OPTIONS holds
+	Line int    // of the file, 0 when the shell evaluated it
 }
 
 // String says it for people: "/etc/default/postsrsd:3", "environment", "command line".
@@ -120,7 +131,7 @@ func (s Source) String() string {
 		return "default with a settings file"
 	case Postfix:
 		return "postconf -h mydomain"
-	case File:
+	case File, Configuration:
 		return s.place()
 	case Environment:
 		return "environment"
@@ -145,6 +156,8 @@ func (s Source) said(value string) string {
 	switch s.Kind {
 	case File:
 		return s.place() + ": " + s.Name + "=" + show(value)
+	case Configuration:
+		return s.place() + ": " + s.Name + " = " + show(value)
 	case Environment:
 		return "environment: " + s.Name + "=" + show(value)
 	case CommandLine:

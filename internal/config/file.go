@@ -97,6 +97,7 @@ func (ld *loading) readSettings(path string, f *os.File, before map[string]given
 		}
 		set[name] = given{value, Source{Kind: File, Name: name, Path: path, Line: line}}
 	}
+	ld.pointOutKeys(path, data)
 	for _, name := range slices.SortedFunc(maps.Keys(lines), func(a, b string) int { return lines[a] - lines[b] }) {
 		switch s := byVariable(name); {
 		case s == nil:
@@ -108,8 +109,43 @@ func (ld *loading) readSettings(path string, f *os.File, before map[string]given
 	return set, nil
 }
 
+// keyLine is a line of a postsrsd.conf that is no assignment in shell: with a
+// hyphen in its key or a space behind it.
+var keyLine = regexp.MustCompile(`^[ \t]*([a-z]+(?:-[a-z]+)+|[a-z]+[ \t])[ \t]*\+?=`)
+
+// pointOutKeys warns of what belongs in a postsrsd.conf. It keeps no daemon
+// from starting, as it did not with 1.x.
+func (ld *loading) pointOutKeys(path string, data []byte) {
+	n := 0
+	for line := range bytes.SplitSeq(data, []byte("\n")) {
+		n++
+		m := keyLine.FindSubmatch(line)
+		if m == nil {
+			continue
+		}
+		key := strings.TrimSpace(string(m[1]))
+		s := byKey(key)
+		if s == nil && !slices.Contains(inert, key) {
+			continue
+		}
+		instead := ""
+		if s != nil && s.Variable != "" && s.Scope != EnvironmentOnly {
+			instead = ": set " + s.Variable
+		}
+		ld.warn("%s:%d: %s belongs in a postsrsd.conf and has no effect here%s", printable(path), n, key, instead)
+	}
+}
+
 // judge warns of a settings file that others than root and the caller may change, and of line ends that end up in values.
 func (ld *loading) judge(path string, info fs.FileInfo, data []byte) {
+	ld.judgeOwner(path, info)
+	if n := bytes.Index(data, []byte("\r\n")); n >= 0 {
+		ld.warn("%s:%d: a carriage return stands before the line's end and counts as part of the line",
+			printable(path), 1+bytes.Count(data[:n], []byte("\n")))
+	}
+}
+
+func (ld *loading) judgeOwner(path string, info fs.FileInfo) {
 	path = printable(path)
 	if owner := info.Sys().(*syscall.Stat_t).Uid; owner != 0 && int(owner) != os.Geteuid() {
 		ld.warn("%s: belongs to user id %d, who can change it: give it to root", path, owner)
@@ -120,9 +156,6 @@ func (ld *loading) judge(path string, info fs.FileInfo, data []byte) {
 		ld.warn("%s: anyone may change it (mode %04o): chmod go-w it", path, perm)
 	case perm&0o020 != 0:
 		ld.warn("%s: its group may change it (mode %04o): chmod g-w it", path, perm)
-	}
-	if n := bytes.Index(data, []byte("\r\n")); n >= 0 {
-		ld.warn("%s:%d: a carriage return stands before the line's end and counts as part of the line", path, 1+bytes.Count(data[:n], []byte("\n")))
 	}
 }
 

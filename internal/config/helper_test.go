@@ -24,6 +24,8 @@ func newPlace(t testing.TB) *place {
 	p.program(t, "postconf", `[ "$*" = "-h mydomain" ] && echo postfix.example`)
 	p.loader = Loader{
 		Files:      []string{p.path("default"), p.path("sysconfig")},
+		Conf:       p.path("postsrsd.conf"),
+		Jail:       p.path("jail"),
 		Postconf:   p.path("postconf"),
 		UserExists: func(name string) bool { return name == "postsrsd" },
 	}

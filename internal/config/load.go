@@ -1,10 +1,12 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
 	"net"
+	"os"
 	"os/user"
 	"slices"
 	"strings"
@@ -14,6 +16,8 @@ import (
 // Loader is where Load looks; the zero value stands for the usual places.
 type Loader struct {
 	Files      []string               // settings files of a bare call, the later override; default /etc/default/postsrsd, /etc/sysconfig/postsrsd
+	Conf       string                 // read in a bare call where it is there; default /etc/postsrsd.conf
+	Jail       string                 // of a postsrsd.conf that names none, where it is there; default /var/lib/postsrsd
 	Shell      string                 // what evaluates a settings file that is not plain; default /bin/sh
 	Postconf   string                 // default postconf, from the environment's PATH
 	Patience   time.Duration          // how long a program may run that is asked; default 10 s
@@ -46,7 +50,7 @@ func (l Loader) SecretPlace(args, environ []string) (path string, length int, er
 	if _, err := ld.gather(args); err != nil {
 		return "", 0, err
 	}
-	c := &Config{Sources: map[string]Source{}}
+	c := &Config{Sources: map[string]Source{}, Conf: ld.conf}
 	for _, s := range Settings {
 		if s.Name == "SecretFile" || s.Name == "SecretLength" {
 			if err := ld.settle(&s, c); err != nil {
@@ -67,27 +71,57 @@ func (ld *loading) gather(args []string) (launched bool, err error) {
 		return false, err
 	}
 	files, named := ld.Files, false
-	bare := true
+	only1x := "" // a flag that only 1.x has
 	for _, u := range uses {
-		if u.setting.Long == "env-file" {
+		switch {
+		case u.setting.Long == "env-file":
 			if !named {
 				files, named = nil, true
 			}
 			files = append(files, u.value)
+		case u.setting.Short == "C":
+			if ld.conf != "" {
+				return false, fmt.Errorf("-C %s and -C %s exclude each other", show(ld.conf), show(u.value))
+			}
+			ld.conf = u.value
+		case !u.setting.Common && only1x == "":
+			only1x = u.name
 		}
-		bare = bare && u.setting.Common
 	}
-	launched = bare || named
-	if launched {
-		if err := ld.readFiles(files, named); err != nil {
-			return false, err
+	if ld.conf != "" && (named || only1x != "") {
+		return false, fmt.Errorf("-C %s and %s exclude each other: a postsrsd.conf is read instead of settings files, flags and variables of 1.x",
+			show(ld.conf), cmp.Or(only1x, "--env-file"))
+	}
+	if bare := !named && only1x == ""; bare && ld.conf == "" && isThere(ld.Conf) {
+		ld.conf = ld.Conf
+		for _, path := range files {
+			if isThere(path) {
+				ld.warn("%s is not read, because %s is there: take one of them away", path, ld.conf)
+			}
 		}
+	}
+	switch {
+	case ld.conf != "":
+		err = ld.readConf(ld.conf)
+	case named || only1x == "":
+		launched = true
+		err = ld.readFiles(files, named)
+	}
+	if err != nil {
+		return false, err
 	}
 	ld.apply(uses, Source{Kind: CommandLine})
 	if v, ok := ld.getenv("POSTSRSD_FAKETIME"); ok {
 		ld.give("FakeTime", v, Source{Kind: Environment, Name: "POSTSRSD_FAKETIME"})
 	}
 	return launched, nil
+}
+
+// isThere says whether there is something at path, be it a symbolic link that
+// leads nowhere.
+func isThere(path string) bool {
+	_, err := os.Lstat(path)
+	return !missing(err)
 }
 
 // given is a value as it was said.
@@ -100,6 +134,7 @@ type given struct {
 type loading struct {
 	Loader
 	environ  []string
+	conf     string             // the postsrsd.conf that is read, "" for none
 	given    map[string][]given // by Setting.Name, the weakest first
 	unknown  []Unknown
 	warnings []string
@@ -113,6 +148,12 @@ type loading struct {
 func newLoading(l Loader, environ []string) *loading {
 	if l.Files == nil {
 		l.Files = []string{"/etc/default/postsrsd", "/etc/sysconfig/postsrsd"}
+	}
+	if l.Conf == "" {
+		l.Conf = "/etc/postsrsd.conf"
+	}
+	if l.Jail == "" {
+		l.Jail = "/var/lib/postsrsd"
 	}
 	if l.Shell == "" {
 		l.Shell = "/bin/sh"
@@ -225,7 +266,7 @@ func (ld *loading) readFiles(files []string, named bool) error {
 		if !ok || s.Name == "" || s.Variable == "SRS_DOMAIN" && v.value == "" {
 			continue
 		}
-		if over, ok := ld.last(s.Name); ok && s.Name != "Excluded" && over.value != v.value {
+		if over, ok := ld.last(s.Name); ok && !s.Adds && over.value != v.value {
 			ld.warn("%s has no effect: %s comes after it (set %s instead)", over.from.said(over.value), describe(v), s.Variable)
 		}
 		ld.give(s.Name, v.value, v.from)
@@ -243,8 +284,8 @@ func (ld *loading) extraOptions(extra given) error {
 		return fmt.Errorf("%s: %w", from, noFlags(err))
 	}
 	for _, u := range uses {
-		if u.setting.Long == "env-file" {
-			return fmt.Errorf("%s: %w", from, errors.New("--env-file cannot stand here"))
+		if u.setting.Long == "env-file" || u.setting.Short == "C" {
+			return fmt.Errorf("%s: %w", from, errors.New(u.name+" cannot stand here"))
 		}
 	}
 	ld.apply(uses, from)
@@ -269,7 +310,7 @@ func (ld *loading) check(launched bool) (*Config, error) {
 		}
 	}
 
-	c := &Config{Sources: map[string]Source{}, Unknown: ld.unknown}
+	c := &Config{Sources: map[string]Source{}, Unknown: ld.unknown, Conf: ld.conf}
 	for _, s := range Settings {
 		if _, done := c.Sources[s.Name]; done || s.Name == "" {
 			continue
@@ -279,11 +320,22 @@ func (ld *loading) check(launched bool) (*Config, error) {
 		}
 	}
 
+	if err := ld.addDomainsFile(c); err != nil {
+		return nil, err
+	}
+	if c.Conf != "" && c.Domain == "" {
+		c.Domain = firstDomain(c.Domains)
+		c.Sources["Domain"] = c.Sources["Domains"]
+	}
 	switch {
 	case noAnswer != nil:
 		return nil, fmt.Errorf("%w: SRS_DOMAIN is not set, and %w", noDomain, noAnswer)
+	case c.Domain == "" && c.Conf != "":
+		return nil, fmt.Errorf("%s: there is no domain to rewrite into: set srs-domain", printable(c.Conf))
 	case c.Domain == "":
 		return nil, noDomain
+	case c.SecretFile == "" && c.Conf != "":
+		return nil, fmt.Errorf("%s: there is no secret: set secrets-file", c.Sources["SecretFile"])
 	case c.SecretFile == "":
 		return nil, noSecret
 	}
@@ -292,29 +344,40 @@ func (ld *loading) check(launched bool) (*Config, error) {
 	}
 	var err error
 	if c.Secrets, err = ReadSecrets(c.SecretFile); err != nil {
+		if from := c.Sources["SecretFile"]; from.Kind == Configuration {
+			return nil, fmt.Errorf("%s: %w", from.said(c.SecretFile), err)
+		}
 		return nil, err
+	}
+	ld.judgeSecrets(c)
+	c.Warnings = ld.warnings
+	return c, nil
+}
+
+func (ld *loading) judgeSecrets(c *Config) {
+	least := fmt.Sprintf("SRS_SECRET_LENGTH (%d)", c.SecretLength)
+	if c.Conf != "" {
+		least = fmt.Sprint(c.SecretLength)
 	}
 	for i, secret := range c.Secrets {
 		if len(secret) < c.SecretLength {
-			ld.warn("%s: secret %d of %d has %d characters, fewer than SRS_SECRET_LENGTH (%d)",
-				printable(c.SecretFile), i+1, len(c.Secrets), len(secret), c.SecretLength)
+			ld.warn("%s: secret %d of %d has %d characters, fewer than %s",
+				printable(c.SecretFile), i+1, len(c.Secrets), len(secret), least)
 		}
 	}
-	c.Warnings = ld.warnings
-	return c, nil
 }
 
 // settle sets what was said of a setting, or what is built in.
 func (ld *loading) settle(s *Setting, c *Config) error {
 	all := ld.given[s.Name]
 	if len(all) == 0 {
-		all = []given{{s.Default, Source{}}}
+		all = []given{{s.builtIn(c), Source{}}}
 	}
-	if s.Name != "Excluded" {
+	if !s.Adds {
 		all = all[len(all)-1:]
 	}
 	for _, g := range all {
-		if err := s.assign(c, g.value); err != nil {
+		if err := s.assign(c, g); err != nil {
 			return located(err, g)
 		}
 		c.Sources[s.Name] = g.from
@@ -322,12 +385,24 @@ func (ld *loading) settle(s *Setting, c *Config) error {
 	return nil
 }
 
-// assign checks a value and sets it; an empty one is as good as none.
-func (s *Setting) assign(c *Config, value string) error {
-	if value == "" {
-		value = s.Default
+// builtIn is what holds when nothing is said.
+func (s *Setting) builtIn(c *Config) string {
+	if c.Conf != "" {
+		return s.Conf
 	}
-	return s.set(c, value)
+	return s.Default
+}
+
+// assign checks a value and sets it. An empty one is as good as none, but in a
+// postsrsd.conf it switches off.
+func (s *Setting) assign(c *Config, g given) error {
+	if g.from.Kind == Configuration {
+		if s.setKey != nil {
+			return s.setKey(c, g.value)
+		}
+		return s.set(c, g.value)
+	}
+	return s.set(c, cmp.Or(g.value, s.builtIn(c)))
 }
 
 // located adds to a setter's error who said the value.
@@ -351,6 +426,38 @@ func (ld *loading) together(c *Config) error {
 	if !fits(c.ListenAddr, c.Family) {
 		return fmt.Errorf("-%d and the listen address %s (%s) exclude each other", c.Family, c.ListenAddr, c.Sources["ListenAddr"])
 	}
+	if err := differentPorts(c); err != nil {
+		return err
+	}
+	if junk := slices.DeleteFunc(slices.Clone(c.Excluded), isPattern); len(junk) > 0 {
+		ld.warn("%s: %s among the excluded domains is no domain and excludes nothing (%d such in all)", c.Sources["Excluded"], show(junk[0]), len(junk))
+	}
+	for _, g := range ld.given["Domains"] {
+		for _, d := range strings.FieldsFunc(g.value, isListSeparator) {
+			if !isPattern(d) {
+				ld.warn("%s: %s is no domain and stands for none", g.from.said(g.value), show(d))
+			}
+		}
+	}
+	if c.DomainsFileWatch && c.DomainsFile == "" {
+		ld.warn("%s: there is no file of domains to watch", c.Sources["DomainsFileWatch"].said("on"))
+	}
+	if c.Conf != "" && c.Daemonize && c.Log == "stderr" && c.Sources["Log"].Kind != CommandLine {
+		if c.Sources["Log"].Kind == Configuration {
+			ld.warn("%s: the log goes to syslog all the same, as there is no standard error in the background", c.Sources["Log"].said("off"))
+		}
+		c.Log = "syslog"
+	}
+	if !c.FakeTime.IsZero() {
+		ld.warn("POSTSRSD_FAKETIME: the clock stands at %s", c.FakeTime.Format(time.RFC3339))
+	}
+	return nil
+}
+
+func differentPorts(c *Config) error {
+	if c.ForwardPort == "" {
+		return nil
+	}
 	forward, err := net.LookupPort("tcp", c.ForwardPort)
 	if err != nil {
 		return fmt.Errorf("forward port: %w", err)
@@ -362,13 +469,6 @@ func (ld *loading) together(c *Config) error {
 	if forward == reverse {
 		return fmt.Errorf("forward port (%s) and reverse port (%s) are both %d: give two",
 			c.Sources["ForwardPort"], c.Sources["ReversePort"], forward)
-	}
-	junk := slices.DeleteFunc(slices.Clone(c.Excluded), func(d string) bool { return notDomain(strings.TrimPrefix(d, ".")) == "" && d != "." })
-	if len(junk) > 0 {
-		ld.warn("%s: %s among the excluded domains is no domain and excludes nothing (%d such in all)", c.Sources["Excluded"], show(junk[0]), len(junk))
-	}
-	if !c.FakeTime.IsZero() {
-		ld.warn("POSTSRSD_FAKETIME: the clock stands at %s", c.FakeTime.Format(time.RFC3339))
 	}
 	return nil
 }

@@ -136,6 +136,8 @@ func TestSources(t *testing.T) {
 		"Excluded": "built-in", "ListenAddr": "command line", "ForwardPort": "default with a settings file", "ReversePort": "default with a settings file",
 		"Family": "command line", "IdleTimeout": "command line", "ConnectionLimit": "built-in", "RequestLimit": "built-in", "Chroot": "$T/sysconfig",
 		"User": "environment", "PIDFile": "$T/default:4: SRS_EXTRA_OPTIONS", "Daemonize": "built-in", "Log": "built-in", "FakeTime": "environment",
+		"Domains": "built-in", "DomainsFile": "built-in", "DomainsFileWatch": "built-in",
+		"Socketmap": "built-in", "SocketMode": "built-in", "SocketOwner": "built-in",
 	}
 	got := map[string]string{}
 	for name, s := range c.Sources {

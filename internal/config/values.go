@@ -57,7 +57,7 @@ func setSecretFile(c *Config, v string) error { c.SecretFile = v; return nil }
 
 // setSeparator takes the first character and leaves the rest, as 1.x does.
 func setSeparator(c *Config, v string) error {
-	if !strings.ContainsRune("=+-", rune(v[0])) {
+	if v == "" || !strings.ContainsRune("=+-", rune(v[0])) {
 		return badSeparator
 	}
 	c.Separator = v[0]
@@ -106,7 +106,7 @@ func addExcluded(c *Config, v string) error {
 	for _, d := range c.Excluded {
 		seen[strings.ToLower(d)] = true
 	}
-	for _, d := range strings.FieldsFunc(v, func(r rune) bool { return strings.ContainsRune(",; \t\r\n", r) }) {
+	for _, d := range strings.FieldsFunc(v, isListSeparator) {
 		if lower := strings.ToLower(d); !seen[lower] {
 			seen[lower] = true
 			c.Excluded = append(c.Excluded, d)
@@ -114,6 +114,14 @@ func addExcluded(c *Config, v string) error {
 	}
 	return nil
 }
+
+// addDomains adds the domains of one list to those of earlier ones.
+func addDomains(c *Config, v string) error {
+	c.Domains = append(c.Domains, strings.FieldsFunc(v, isListSeparator)...)
+	return nil
+}
+
+func isListSeparator(r rune) bool { return strings.ContainsRune(",; \t\r\n", r) }
 
 func setListenAddr(c *Config, v string) error {
 	if strings.ContainsFunc(v, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
@@ -136,10 +144,12 @@ func fits(addr string, family int) bool {
 	return err != nil || family == 0 || (family == 4) == a.Is4()
 }
 
-// port makes a setter for a port number or service name.
+// port makes a setter for a port number or service name, or for no port.
 func port(field func(*Config) *string) func(*Config, string) error {
 	return func(c *Config, v string) error {
-		v = strings.TrimSpace(v)
+		if v = strings.TrimSpace(v); v == "" {
+			return nil
+		}
 		if n, err := net.LookupPort("tcp", v); err != nil || n == 0 {
 			return errors.New("no such service: give a port number from 1 to 65535 or a name that /etc/services has")
 		}
@@ -155,6 +165,38 @@ func setIdleTimeout(c *Config, v string) error {
 	}
 	c.IdleTimeout = time.Duration(n) * time.Second
 	return nil
+}
+
+func requestLimit(c *Config, v string) error {
+	least := 1024
+	if c.Conf != "" {
+		least = 512 // as 2.x has it, and has no key for
+	}
+	return number(least, 1<<20, func(c *Config) *int { return &c.RequestLimit })(c, v)
+}
+
+func setSocketmap(c *Config, v string) (err error) {
+	c.Socketmap = Endpoint{}
+	if v != "" {
+		c.Socketmap, err = ParseEndpoint(v)
+	}
+	return err
+}
+
+func setSocketMode(c *Config, v string) error {
+	mode, err := strconv.ParseUint(v, 8, 32)
+	if err != nil || mode > 0o777 || mode == 0 {
+		return errors.New("give an octal mode such as 0660")
+	}
+	c.SocketMode = uint32(mode)
+	return nil
+}
+
+func setSyslog(c *Config, on bool) {
+	c.Log = "stderr"
+	if on {
+		c.Log = "syslog"
+	}
 }
 
 func setLog(c *Config, v string) error {

@@ -27,10 +27,9 @@ func newExclusions(entries []string) exclusions {
 	return e
 }
 
-// excludes tells whether an entry covers sender. As in 1.x a suffix is also
+// covers tells whether an entry covers sender. As in 1.x a suffix is also
 // found at the end of a sender without an @, but is not the whole of it.
-func (p *Policy) excludes(sender []byte) bool {
-	e := &p.excluded
+func (p *Policy) covers(e *exclusions, sender []byte) bool {
 	if e.longest == 0 {
 		return false
 	}

@@ -37,6 +37,7 @@ const (
 type Policy struct {
 	codec    *srs.Codec
 	excluded exclusions
+	own      exclusions
 	log      Log
 	scratch  sync.Pool
 }
@@ -45,10 +46,11 @@ type Policy struct {
 type room struct{ text []byte }
 
 // New returns a Policy that rewrites with codec except for the senders in
-// excluded: an entry d stands for the domain d, and .d for every domain that
-// ends in .d. Letter case does not count.
-func New(codec *srs.Codec, excluded []string, log Log) *Policy {
-	p := &Policy{codec: codec, excluded: newExclusions(excluded), log: log}
+// excluded, and in own, which are domains of ours beside the codec's: an entry
+// d stands for the domain d, and .d for every domain that ends in .d. Letter
+// case does not count.
+func New(codec *srs.Codec, excluded, own []string, log Log) *Policy {
+	p := &Policy{codec: codec, excluded: newExclusions(excluded), own: newExclusions(own), log: log}
 	p.scratch.New = func() any { return &room{make([]byte, 0, 256)} }
 	return p
 }
@@ -57,9 +59,12 @@ func New(codec *srs.Codec, excluded []string, log Log) *Policy {
 // another host. The error is ErrExcluded, ErrRewritten for an address that
 // Reverse reverses, ErrOwnDomain, or one of srs.Codec.Forward's.
 func (p *Policy) Forward(dst, sender []byte) ([]byte, error) {
-	if p.excludes(sender) {
+	if p.covers(&p.excluded, sender) {
 		p.refused("srs_forward", sender, ErrExcluded)
 		return dst, ErrExcluded
+	}
+	if p.covers(&p.own, sender) && bytes.IndexByte(sender, '@') >= 0 {
+		return dst, ErrOwnDomain
 	}
 	start := len(dst)
 	if result, err := p.codec.AppendReverse(dst, sender); err == nil {

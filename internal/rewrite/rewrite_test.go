@@ -20,7 +20,7 @@ func newPolicy(t testing.TB, excluded []string, log rewrite.Log) *rewrite.Policy
 	if err != nil {
 		t.Fatal(err)
 	}
-	return rewrite.New(codec, excluded, log)
+	return rewrite.New(codec, excluded, []string{"own.example", ".own.example"}, log)
 }
 
 func TestLog(t *testing.T) {
@@ -37,6 +37,7 @@ func TestLog(t *testing.T) {
 		{policy.Forward, "a@excluded.com", "6 srs_forward: <a@excluded.com> not rewritten: Domain excluded by policy"},
 		{policy.Forward, "SRS0=vmyz=2W=otherdomain.com=test@example.com", "5 srs_forward: <SRS0=vmyz=2W=otherdomain.com=test@example.com> not rewritten: Valid SRS address for <test@otherdomain.com>"},
 		{policy.Forward, "test@example.com", ""},
+		{policy.Forward, "a@own.example", ""},
 		{policy.Forward, "SRS1=x@y", "6 srs_forward: <SRS1=x@y> not rewritten: No host in SRS1 address."},
 		{policy.Reverse, "SRS0=vmyz=2W=otherdomain.com=test@example.com", "6 srs_reverse: <SRS0=vmyz=2W=otherdomain.com=test@example.com> rewritten as <test@otherdomain.com>"},
 		{policy.Reverse, "SRS0=vmyy=2W=otherdomain.com=test@example.com", "6 srs_reverse: <SRS0=vmyy=2W=otherdomain.com=test@example.com> not rewritten: Hash invalid in SRS address."},
@@ -56,6 +57,11 @@ func TestSocketmapWords(t *testing.T) {
 		{sender: "test@otherdomain.com", want: "SRS0=vmyz=2W=otherdomain.com=test@example.com"},
 		{sender: "test@example.com", err: "Need not rewrite local domain."},
 		{sender: "a@Excluded.com", err: "Need not rewrite local domain."},
+		{sender: "a@OWN.example", err: "Need not rewrite local domain."},
+		{sender: "a@b.own.example", err: "Need not rewrite local domain."},
+		{sender: "a@notown.example", want: "SRS0=WuWn=2W=notown.example=a@example.com"},
+		{sender: "SRS0=x@own.example", err: "Need not rewrite local domain."},
+		{sender: "mail.own.example", err: "No domain."},
 		{sender: "postmaster", err: "No domain."},
 		{sender: `""`, err: "No domain."},
 		{sender: "SRS0=vmyz=2W=otherdomain.com=test@example.com", err: "Already rewritten"},
@@ -64,6 +70,17 @@ func TestSocketmapWords(t *testing.T) {
 		got, err := policy.ForwardSocketmap(nil, []byte(test.sender))
 		if words := fmt.Sprint(err); string(got) != test.want || test.err != "" && words != test.err {
 			t.Errorf("%s: %s, %v", test.sender, got, err)
+		}
+	}
+}
+
+// TestOwnDomainsOnTCP holds that a sender of ours ends Postfix's chain of maps,
+// as one in the codec's domain does.
+func TestOwnDomainsOnTCP(t *testing.T) {
+	policy := newPolicy(t, nil, func(int, []byte) {})
+	for _, sender := range []string{"a@own.example", "a@b.own.example", "a@example.com"} {
+		if got, err := policy.ForwardTCP(nil, []byte(sender)); string(got) != sender || err != nil {
+			t.Errorf("%s: %s, %v", sender, got, err)
 		}
 	}
 }
@@ -121,7 +138,7 @@ func BenchmarkExclusions(b *testing.B) {
 func TestNoAllocation(t *testing.T) {
 	policy := newPolicy(t, []string{"excluded.com", ".dots.org"}, func(int, []byte) {})
 	out := make([]byte, 0, 1024)
-	for _, sender := range []string{"test@otherdomain.com", "a@excluded.com", "test@example.com", "x", "SRS0=vmyz=2W=otherdomain.com=test@example.com"} {
+	for _, sender := range []string{"test@otherdomain.com", "a@excluded.com", "a@b.own.example", "test@example.com", "x", "SRS0=vmyz=2W=otherdomain.com=test@example.com"} {
 		key := []byte(sender)
 		if n := testing.AllocsPerRun(1000, func() { policy.ForwardTCP(out, key) }); n >= 1 {
 			t.Errorf("ForwardTCP(%s): %v allocations", sender, n)

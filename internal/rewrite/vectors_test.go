@@ -60,7 +60,7 @@ func answer(t *testing.T, row golden.Row) string {
 	if err != nil {
 		t.Fatalf("%s: %v", row.Name, err)
 	}
-	policy := rewrite.New(codec, excluded, func(int, []byte) {})
+	policy := rewrite.New(codec, excluded, nil, func(int, []byte) {})
 	lookup := policy.Reverse
 	if strings.HasSuffix(row.Operation, "forward") {
 		lookup = policy.ForwardTCP
