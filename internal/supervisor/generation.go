@@ -69,15 +69,19 @@ func (s *Supervisor) startGeneration(c *config.Config, jail privilege.Jail, sock
 		return nil, fmt.Errorf("cannot start the worker: %w", err)
 	}
 	relay := newRelay(logRead, s.log)
+	heard := make(chan struct{})
 	go func() {
 		err := g.command.Wait()
 		relay.Close(time.Now().Add(controlTimeout)) // its last words come first
+		control.conn.SetReadDeadline(time.Now().Add(controlTimeout))
+		<-heard // and its last answer, which says why it ends
 		if err == nil {
 			err = errExited
 		}
 		s.events <- event{from: g, exited: err}
 	}()
 	go func() {
+		defer close(heard)
 		for {
 			a := new(answer)
 			if control.receive(a) != nil {
