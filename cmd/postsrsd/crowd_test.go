@@ -113,7 +113,7 @@ func TestFileLimit(t *testing.T) {
 		wrap = append([]string{"setpriv", "--bounding-set=-sys_resource"}, wrap...)
 	}
 	d = start(t, launch{env: []string{clockOfTests}, wrap: wrap})
-	d.logged("raise LimitNOFILE or lower SRS_CONNECTION_LIMIT")
+	d.logged("raise LimitNOFILE or lower the connection limit")
 	var open []net.Conn
 	for range 100 { // more than there can be: they wait
 		conn, err := net.Dial("tcp", d.forward)

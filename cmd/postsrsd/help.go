@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -9,9 +10,11 @@ import (
 )
 
 const usage = `Usage:
-    postsrsd                      serve as /etc/default/postsrsd says, or
-                                  /etc/sysconfig/postsrsd
+    postsrsd                      serve as /etc/postsrsd.conf says if it is
+                                  there, else as /etc/default/postsrsd says,
+                                  or /etc/sysconfig/postsrsd
     postsrsd --env-file FILE      serve as this settings file says
+    postsrsd -C FILE              serve as this postsrsd.conf says
     postsrsd -d DOMAIN -s FILE    serve as the flags say
     postsrsd secret               write a new secret; see postsrsd secret -h
 
@@ -62,6 +65,17 @@ func help(w io.Writer) {
 			text += " (environment only, also without -e)"
 		}
 		entry(&b, s.Variable, text)
+	}
+	b.WriteString("\nKeys of postsrsd.conf:\n")
+	for _, s := range config.Settings {
+		if s.Key == "" {
+			continue
+		}
+		text := cmp.Or(s.KeyHelp, s.Help)
+		if s.Conf != "" && s.KeyHelp == "" {
+			text += " [" + s.Conf + "]"
+		}
+		entry(&b, s.Key, text)
 	}
 	b.WriteString(examples)
 	io.WriteString(w, b.String())

@@ -1,6 +1,6 @@
 // Postsrsd rewrites the envelope senders of forwarded mail for Postfix by the
 // Sender Rewriting Scheme, and turns bounces back. It takes the place of
-// PostSRSd 1.x: its flags, its settings file, its secrets, its replies.
+// PostSRSd 1.x and 2.x: flags, settings file or postsrsd.conf, secrets, replies.
 package main
 
 import (
@@ -32,8 +32,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if len(args) > 0 && args[0] == "secret" {
 		return secret(args[1:], stdout, stderr)
 	}
-	load := func() (*config.Config, error) { return config.Load(args, os.Environ()) }
-	c, err := load()
+	c, err := config.Load(args, os.Environ())
 	switch {
 	case errors.Is(err, config.ErrHelp):
 		help(stdout)
@@ -44,7 +43,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case err != nil:
 		return fail(stderr, err)
 	}
-	daemon := &supervisor.Supervisor{Config: c, Load: load}
+	daemon := &supervisor.Supervisor{Config: c, Load: func() (*config.Config, error) { return reload(c, args) }}
 	if c.Daemonize {
 		status, detached := supervisor.Detach()
 		if !detached {
@@ -56,6 +55,22 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return fail(stderr, err)
 	}
 	return 0
+}
+
+// reload reads again what c was read from. Nobody changes to the configuration
+// of another version by way of SIGHUP, and a file that is missing while it is
+// being replaced does not mean that.
+func reload(c *config.Config, args []string) (*config.Config, error) {
+	next, err := config.Load(args, os.Environ())
+	switch {
+	case err != nil:
+		return nil, err
+	case c.Conf != "" && next.Conf == "":
+		return nil, fmt.Errorf("%s is gone: start the daemon again to go on without it", c.Conf)
+	case next.Conf != c.Conf:
+		return nil, fmt.Errorf("%s has appeared: start the daemon again to have it read", next.Conf)
+	}
+	return next, nil
 }
 
 func fail(stderr io.Writer, err error) int {

@@ -42,7 +42,7 @@ type Config struct {
 	Domains       []string // our own domains, whose senders are never rewritten: as given, then those of DomainsFile
 
 	DomainsFile      string    // "" for none
-	DomainsFileState FileState // just before DomainsFile was read
+	DomainsFileState FileState // just before DomainsFile was read, zero if it had only just changed
 	DomainsFileWatch bool      // load again when DomainsFile changes
 
 	Secrets      Secrets // the first signs, every one verifies; never empty

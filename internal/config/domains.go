@@ -18,6 +18,16 @@ type FileState struct {
 	Modified, Changed   int64 // in ns since 1970
 }
 
+// settled is s, or the zero value when the file changed so lately that another
+// change may show no difference.
+func (s FileState) settled(now time.Time) FileState {
+	const tick = 250 * time.Millisecond // longer than any clock's
+	if now.Sub(time.Unix(0, s.Changed)) < tick {
+		return FileState{}
+	}
+	return s
+}
+
 // StateOf looks at the file at path, and not at a symbolic link there.
 func StateOf(path string) FileState {
 	var st unix.Stat_t
@@ -26,9 +36,6 @@ func StateOf(path string) FileState {
 	}
 	return FileState{uint64(st.Dev), uint64(st.Ino), uint64(st.Size), st.Mtim.Nano(), st.Ctim.Nano()}
 }
-
-// Since is how long ago, at now, the file was changed last.
-func (s FileState) Since(now time.Time) time.Duration { return now.Sub(time.Unix(0, s.Changed)) }
 
 // readDomains reads a file of domains, one a line; # begins a comment.
 func readDomains(path string) (domains []string, lines []int, err error) {
@@ -52,7 +59,7 @@ func (ld *loading) addDomainsFile(c *Config) error {
 	if c.DomainsFile == "" {
 		return nil
 	}
-	c.DomainsFileState = StateOf(c.DomainsFile) // before it is read, so that no change is missed
+	c.DomainsFileState = StateOf(c.DomainsFile).settled(time.Now()) // before it is read: no change is missed
 	domains, lines, err := readDomains(c.DomainsFile)
 	if err != nil {
 		return fmt.Errorf("%s: cannot read the file of domains: %w", c.Sources["DomainsFile"].said(c.DomainsFile), err)

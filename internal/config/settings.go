@@ -26,6 +26,7 @@ type Setting struct {
 	Key      string // in postsrsd.conf, "" for none
 	Conf     string // what is built in where a postsrsd.conf is read, "" for nothing
 	Help     string // one line
+	KeyHelp  string // one line on the key, where Help does not fit it
 	set      func(c *Config, value string) error
 	setKey   func(c *Config, value string) error // the key's notation, where it is another
 }
@@ -43,7 +44,7 @@ var Settings = []Setting{
 		Help: "write CHAR after SRS0 and SRS1: one of = + -"},
 	{Name: "HashLength", Short: "n", Arg: "NUM", Variable: "SRS_HASHLENGTH", Default: "4", Launcher: "4", Key: "hash-length", Conf: "4",
 		set: hashNumber(func(c *Config) *int { return &c.HashLength }), setKey: anyBase(number(1, 20, func(c *Config) *int { return &c.HashLength })),
-		Help: "characters of the hash in an address, 1 to 27"},
+		Help: "characters of the hash in an address, 1 to 27", KeyHelp: "characters of the hash in an address, 1 to 20 [4]"},
 	{Name: "HashMin", Short: "N", Arg: "NUM", Variable: "SRS_HASHMIN", Default: "4", Launcher: "4", Key: "hash-minimum", Conf: "4",
 		set: hashNumber(func(c *Config) *int { return &c.HashMin }), setKey: anyBase(number(1, 20, func(c *Config) *int { return &c.HashMin })),
 		Help: "accept hashes of at least NUM characters"},
@@ -104,7 +105,7 @@ var Settings = []Setting{
 		setKey: onOff(func(c *Config, on bool) { c.Daemonize = on }),
 		Help:   "go to the background"},
 	{Name: "Log", Long: "log", Arg: "stderr|syslog", Common: true, Key: "syslog", Conf: "stderr", set: setLog, setKey: onOff(setSyslog),
-		Help: "log there; without it syslog, or stderr under a service manager"},
+		Help: "log there; without it syslog, or stderr under a service manager", KeyHelp: "on: log to syslog instead of stderr [off]"},
 	{Name: "FakeTime", Variable: "POSTSRSD_FAKETIME", Scope: Always, set: setFakeTime,
 		Help: "set the clock to this Unix time, for tests"},
 

@@ -19,7 +19,7 @@ func raiseFileLimit(need int) (warning string) {
 	limit.Cur, limit.Max = rlimit(need), max(limit.Max, rlimit(need))
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return fmt.Sprintf("the connection limit needs %d open files and the system allows %d (%v): "+
-			"clients beyond that have to wait; raise LimitNOFILE or lower SRS_CONNECTION_LIMIT", need, before.Max, err)
+			"clients beyond that have to wait; raise LimitNOFILE or lower the connection limit", need, before.Max, err)
 	}
 	return ""
 }

@@ -21,10 +21,14 @@ import (
 // until no configuration wants it any more, whatever becomes of the workers.
 type socket struct {
 	direction server.Direction
-	network   string // tcp, tcp4, tcp6; empty if the service manager opened it
+	network   string // tcp, tcp4, tcp6, unix; empty if the service manager opened it
 	address   string
 	file      *os.File
+	inode     inode // of a unix socket that we made
 }
+
+// purposes has what each direction is called.
+var purposes = [...]string{server.Forward: "forward", server.Reverse: "reverse", server.Socketmap: "socketmap"}
 
 type sockets []*socket
 
@@ -44,29 +48,34 @@ func (s sockets) directions() (directions []server.Direction) {
 
 // String is for the log and the service manager's status line.
 func (s sockets) String() string {
-	of := func(direction server.Direction) string {
+	var parts []string
+	for direction, what := range purposes {
 		var addresses []string
 		for _, socket := range s {
-			if socket.direction == direction {
+			if socket.direction == server.Direction(direction) {
 				addresses = append(addresses, socket.address)
 			}
 		}
-		return strings.Join(addresses, " and ")
+		if len(addresses) > 0 {
+			parts = append(parts, what+" on "+strings.Join(addresses, " and "))
+		}
 	}
-	return fmt.Sprintf("forward on %s, reverse on %s", of(server.Forward), of(server.Reverse))
+	return strings.Join(parts, ", ")
 }
 
-// closeExcept closes the sockets that are in none of keep.
+// closeExcept closes the sockets that are in none of keep, and removes those
+// that have a place in the file system.
 func (s sockets) closeExcept(keep ...sockets) {
 	for _, socket := range s {
 		if !slices.Contains(slices.Concat(keep...), socket) {
+			socket.remove()
 			socket.file.Close()
 		}
 	}
 }
 
 // adopt takes over the sockets that the service manager opened, by their
-// names: forward and reverse. It must be called once, before anything else
+// names: forward, reverse and socketmap. It must be called once, before anything else
 // opens files. Handing over sockets that cannot be used is an error: serving
 // without them would leave their clients hanging.
 func adopt() (sockets, error) {
@@ -78,9 +87,9 @@ func adopt() (sockets, error) {
 	var unused []string
 	for name, files := range given {
 		for _, f := range files {
-			direction, known := map[string]server.Direction{"forward": server.Forward, "reverse": server.Reverse}[name]
+			direction := server.Direction(slices.Index(purposes[:], name))
 			ln, err := net.FileListener(f)
-			if !known || err != nil {
+			if direction < 0 || err != nil {
 				unused = append(unused, name)
 				f.Close()
 				continue
@@ -96,14 +105,14 @@ func adopt() (sockets, error) {
 	if len(unused) > 0 {
 		slices.Sort(unused)
 		return nil, fmt.Errorf("the service manager handed over sockets that cannot be used (%s): "+
-			"they must be listening stream sockets with FileDescriptorName=forward or =reverse", strings.Join(unused, ", "))
+			"they must be listening stream sockets with FileDescriptorName=forward or =reverse or =socketmap", strings.Join(unused, ", "))
 	}
 	slices.SortFunc(adopted, func(a, b *socket) int { return int(a.direction) - int(b.direction) })
 	return adopted, nil
 }
 
 // bind returns the sockets that c asks for: those in open that still fit, and
-// new ones for the rest. A direction for which the service manager opened
+// new ones for the rest. A purpose for which the service manager opened
 // sockets has those.
 func bind(c *config.Config, open, adopted sockets) (bound sockets, warnings []string, err error) {
 	defer func() {
@@ -112,52 +121,62 @@ func bind(c *config.Config, open, adopted sockets) (bound sockets, warnings []st
 			bound = nil
 		}
 	}()
-	for _, want := range []struct {
-		direction server.Direction
-		port      string
-		what      string
-	}{{server.Forward, c.ForwardPort, "forward"}, {server.Reverse, c.ReversePort, "reverse"}} {
+	perm, err := socketPermissions(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	for i, what := range purposes {
+		direction := server.Direction(i)
 		before := len(bound)
 		for _, socket := range adopted {
-			if socket.direction == want.direction {
+			if socket.direction == direction {
 				bound = append(bound, socket)
 			}
 		}
 		if len(bound) > before {
 			continue
 		}
-		endpoints, err := endpoints(c, want.port)
+		endpoints, err := endpoints(c, direction)
 		if err != nil {
-			return bound, nil, fmt.Errorf("%s port: %w", want.what, err)
+			return bound, nil, fmt.Errorf("%s port: %w", what, err)
 		}
 		for i, e := range endpoints {
-			socket, err := listen(want.direction, e, open)
+			socket, err := listen(direction, e, perm, open)
 			switch {
 			case err == nil:
 				bound = append(bound, socket)
 			case e.optional && !errors.Is(err, syscall.EADDRINUSE) && len(endpoints) > 1:
 				endpoints[i].err = err
 			default:
-				return bound, nil, fmt.Errorf("cannot listen on %s for %s lookups: %w%s", e.address, want.what, reason(err), hint(err))
+				return bound, nil, fmt.Errorf("cannot listen on %s for %s lookups: %w%s", e.address, what, reason(err), hint(e.network, err))
 			}
 		}
-		if len(bound) == before {
-			return bound, nil, fmt.Errorf("cannot listen on %s for %s lookups: %w", endpoints[0].address, want.what, reason(endpoints[0].err))
+		if len(endpoints) > 0 && len(bound) == before {
+			return bound, nil, fmt.Errorf("cannot listen on %s for %s lookups: %w", endpoints[0].address, what, reason(endpoints[0].err))
 		}
 		for _, e := range endpoints {
 			if e.err != nil {
-				warnings = append(warnings, fmt.Sprintf("not listening on %s for %s lookups: %v", e.address, want.what, reason(e.err)))
+				warnings = append(warnings, fmt.Sprintf("not listening on %s for %s lookups: %v", e.address, what, reason(e.err)))
 			}
 		}
+	}
+	if len(bound) == 0 {
+		return nil, nil, fmt.Errorf("%s: there is nothing to listen on: set socketmap", c.Sources["Socketmap"])
 	}
 	return bound, warnings, nil
 }
 
-func listen(direction server.Direction, e endpoint, open sockets) (*socket, error) {
+func listen(direction server.Direction, e endpoint, perm permissions, open sockets) (*socket, error) {
 	for _, socket := range open {
-		if socket.direction == direction && socket.network == e.network && socket.address == e.address {
+		if socket.direction == direction && socket.network == e.network && socket.address == e.address && socket.inPlace() {
+			if socket.network == "unix" {
+				return socket, perm.apply(e.address)
+			}
 			return socket, nil
 		}
+	}
+	if e.network == "unix" {
+		return listenUnix(direction, e.address, perm)
 	}
 	ln, err := new(net.ListenConfig).Listen(context.Background(), e.network, e.address)
 	if err != nil {
@@ -186,39 +205,6 @@ func inheritable(f *os.File) (*os.File, error) {
 	return os.NewFile(uintptr(fd), f.Name()), nil
 }
 
-// An endpoint is one address to listen on. An optional one may be missing on
-// this host: without a listen address both loopback addresses are tried.
-type endpoint struct {
-	network, address string
-	optional         bool
-	err              error
-}
-
-func endpoints(c *config.Config, port string) ([]endpoint, error) {
-	number, err := net.LookupPort("tcp", port)
-	if err != nil {
-		return nil, fmt.Errorf("%q is neither a port number nor a known service", port)
-	}
-	network := map[int]string{4: "tcp4", 6: "tcp6"}[c.Family]
-	at := func(network, host string, optional bool) endpoint {
-		return endpoint{network: network, address: net.JoinHostPort(host, fmt.Sprint(number)), optional: optional}
-	}
-	if ip := net.ParseIP(c.ListenAddr); network == "" && ip != nil && ip.To4() != nil {
-		network = "tcp4" // package net takes 0.0.0.0 for both families
-	}
-	switch {
-	case c.ListenAddr != "" && network == "":
-		return []endpoint{at("tcp", c.ListenAddr, false)}, nil
-	case c.ListenAddr != "":
-		return []endpoint{at(network, c.ListenAddr, false)}, nil
-	case network == "tcp4":
-		return []endpoint{at(network, "127.0.0.1", false)}, nil
-	case network == "tcp6":
-		return []endpoint{at(network, "::1", false)}, nil
-	}
-	return []endpoint{at("tcp4", "127.0.0.1", true), at("tcp6", "::1", true)}, nil
-}
-
 // reason takes the address out of a network error, which its reader has
 // already named.
 func reason(err error) error {
@@ -233,8 +219,10 @@ func reason(err error) error {
 	return err
 }
 
-func hint(err error) string {
+func hint(network string, err error) string {
 	switch {
+	case network == "unix":
+		return ""
 	case errors.Is(err, syscall.EADDRINUSE):
 		return " (another postsrsd or another service has it: see ss -ltnp)"
 	case errors.Is(err, syscall.EACCES):

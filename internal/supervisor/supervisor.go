@@ -40,6 +40,7 @@ type Supervisor struct {
 	service     service
 	adopted     sockets
 	pid         pidFile
+	watch       watch
 	events      chan event
 	generations int
 
@@ -89,6 +90,7 @@ func (s *Supervisor) Run() error {
 	defer signal.Stop(signals)
 	s.events = make(chan event)
 	s.loaded = make(chan loaded)
+	s.watch.changed = make(chan config.FileState)
 	s.restart = time.NewTimer(time.Hour)
 	s.restart.Stop()
 
@@ -132,6 +134,9 @@ func (s *Supervisor) Run() error {
 		case l := <-s.loaded:
 			s.loading = false
 			s.apply(l)
+		case state := <-s.watch.changed:
+			s.log.Logf(sevInfo, "%s has changed, reading everything again", s.watch.path)
+			s.watch.done, s.reload = state, true
 		case <-s.restart.C:
 			s.replace()
 		case <-health.C:
@@ -252,6 +257,7 @@ func (s *Supervisor) nextReady(warnings []string) error {
 		}
 		before.sockets.closeExcept(g.sockets, s.adopted)
 	}
+	s.watch.follow(g.config)
 	s.log.Logf(sevInfo, "serving %s, for %s", g.sockets, g.config.Domain)
 	s.service.ready(g)
 	return nil
@@ -360,7 +366,7 @@ func (s *Supervisor) apply(l loaded) {
 		s.reload = true // the worker died meanwhile: first things first
 		return
 	}
-	if !needsNewWorker(s.current.config, l.config) {
+	if !needsNewWorker(s.current.config, l.config) && s.current.sockets.inPlace() {
 		s.swapping = l.config
 		s.current.order(order{Config: l.config})
 		return
@@ -376,13 +382,14 @@ func (s *Supervisor) apply(l loaded) {
 // cannot change in itself.
 func needsNewWorker(a, b *config.Config) bool {
 	fixed := func(c *config.Config) any {
-		return [...]any{c.ListenAddr, c.ForwardPort, c.ReversePort, c.Family, c.Chroot, c.User, c.ConnectionLimit}
+		return [...]any{c.ListenAddr, c.ForwardPort, c.ReversePort, c.Family, c.Socketmap, c.SocketMode, c.SocketOwner, c.Chroot, c.User, c.ConnectionLimit}
 	}
 	return !reflect.DeepEqual(fixed(a), fixed(b))
 }
 
 func (s *Supervisor) reloaded(c *config.Config) {
 	s.warn(c)
+	s.watch.follow(c)
 	s.log.Logf(sevInfo, "configuration reloaded, serving %s, for %s", s.current.sockets, c.Domain)
 	s.service.ready(s.current)
 }
@@ -411,6 +418,12 @@ func (s *Supervisor) forget(g *generation) {
 func (s *Supervisor) end() {
 	s.service.stopping()
 	s.pid.remove()
+	s.watch.stop()
+	for _, g := range []*generation{s.current, s.next} {
+		if g != nil {
+			g.sockets.remove()
+		}
+	}
 	for _, g := range s.workers() {
 		g.drain()
 	}
