@@ -31,9 +31,13 @@ func (ld *loading) readConf(path string) error {
 	}
 	ld.judgeOwner(path, info)
 	ld.confDefaults()
+	return ld.parseConf(path, string(data))
+}
 
+// parseConf gives what the text of a postsrsd.conf says.
+func (ld *loading) parseConf(path, text string) error {
 	at := func(line int) string { return fmt.Sprintf("%s:%d", printable(path), line) }
-	r := confReader{rest: string(data), line: 1, knows: knowsKey, getenv: ld.getenv,
+	r := confReader{rest: text, line: 1, knows: knowsKey, getenv: ld.getenv,
 		unset: func(line int, name string) {
 			ld.warn("%s: ${%s} is not set in the environment and counts as empty", at(line), printable(name))
 		}}

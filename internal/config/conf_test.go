@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/tools/txtar"
 )
@@ -364,17 +365,31 @@ func FuzzConf(f *testing.F) {
 	f.Add([]byte("srs-domain = \"${FOO:-a}\" domains = { 'b\\'', \"\\x41\\101\" } /* c */ // d"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		p := newLoading(Loader{UserExists: func(string) bool { return true }}, []string{"FOO=foo"})
-		path := filepath.Join(t.TempDir(), "conf")
-		if err := os.WriteFile(path, data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		err := p.readConf(path)
+		p.conf = "FILE"
+		err := p.parseConf(p.conf, string(data))
 		if err == nil {
-			p.conf = path
+			delete(p.given, "DomainsFile") // no other files here
+			p.given["SecretFile"] = []given{{value: "/nonexistent"}}
 			_, err = p.check(false)
 		}
-		if err != nil && (strings.ContainsAny(err.Error(), "\r\n") || err.Error() == "") {
+		switch {
+		case err == nil:
+			t.Error("there is no secret")
+		case strings.ContainsAny(err.Error(), "\r\n") || !strings.Contains(err.Error(), "FILE") && !strings.Contains(err.Error(), "/nonexistent"):
 			t.Errorf("%q", err)
 		}
 	})
+}
+
+// TestLongConf has the reader look at each octet a bounded number of times.
+func TestLongConf(t *testing.T) {
+	for _, piece := range []string{"${", "\"${", "a", "\\", "/*", "#\n", "{", "'", "domains=a\n", "domains+={", "${a}", "\n", "$"} {
+		text := "domains = \"" + strings.Repeat(piece, maxSettings/len(piece))
+		begun := time.Now()
+		newLoading(Loader{}, nil).parseConf("FILE", text)
+		newLoading(Loader{}, nil).parseConf("FILE", text[len("domains = \""):])
+		if took := time.Since(begun); took > 10*time.Second {
+			t.Errorf("%q: %v", piece, took)
+		}
+	}
 }

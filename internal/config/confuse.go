@@ -35,6 +35,7 @@ type word struct {
 type confReader struct {
 	rest   string
 	line   int
+	open   bool                   // no } follows any more
 	before string                 // the key of the statement before
 	knows  func(key string) error // asked before the value is looked at
 	getenv func(name string) (string, bool)
@@ -178,7 +179,7 @@ func (r *confReader) word() (word, error) {
 		return r.doubleQuoted()
 	case c == '\'':
 		return r.singleQuoted()
-	case strings.HasPrefix(r.rest, "${") && strings.IndexByte(r.rest, '}') > 0:
+	case r.atVariable():
 		w.kind, w.text = 'w', r.variable()
 	case strings.IndexByte(outside, c) >= 0:
 		return word{}, wrongAt(r.line, "%c has to stand in quotes", c)
@@ -274,7 +275,7 @@ func (r *confReader) doubleQuoted() (word, error) {
 				return word{}, &placedError{r.line, err}
 			}
 		case '$':
-			if strings.HasPrefix(r.rest, "${") && strings.IndexByte(r.rest, '}') > 0 {
+			if r.atVariable() {
 				b.WriteString(r.variable())
 			} else {
 				b.WriteByte('$')
@@ -319,6 +320,14 @@ func (r *confReader) escape(b *strings.Builder) error {
 		r.rest = r.rest[2:]
 	}
 	return nil
+}
+
+func (r *confReader) atVariable() bool {
+	if r.open || !strings.HasPrefix(r.rest, "${") {
+		return false
+	}
+	r.open = strings.IndexByte(r.rest, '}') < 0 // not to be looked for again and again
+	return !r.open
 }
 
 // variable reads ${NAME} or ${NAME:-default} and returns what it stands for. A
