@@ -23,6 +23,7 @@ type daemonConfig struct {
 // daemon is a running postsrsd.
 type daemon struct {
 	forwardPort, reversePort string
+	socket                   string // of a daemon that has this in place of the ports
 }
 
 // startDaemon starts the binary under test with its clock set, on two free ports of localhost, and returns when both
@@ -62,10 +63,20 @@ const (
 )
 
 // forwardMap is the daemon's forward lookup table in Postfix's notation.
-func (d *daemon) forwardMap(p protocol) string { return lookupTable(p, d.forwardPort, "forward") }
+func (d *daemon) forwardMap(p protocol) string {
+	if d.socket != "" {
+		return "socketmap:unix:" + d.socket + ":forward"
+	}
+	return lookupTable(p, d.forwardPort, "forward")
+}
 
 // reverseMap is the daemon's reverse lookup table in Postfix's notation.
-func (d *daemon) reverseMap(p protocol) string { return lookupTable(p, d.reversePort, "reverse") }
+func (d *daemon) reverseMap(p protocol) string {
+	if d.socket != "" {
+		return "socketmap:unix:" + d.socket + ":reverse"
+	}
+	return lookupTable(p, d.reversePort, "reverse")
+}
 
 func lookupTable(p protocol, port, name string) string {
 	if p == socketmap {

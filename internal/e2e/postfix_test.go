@@ -23,10 +23,11 @@ type postfix struct {
 	addr string // its smtpd
 }
 
-// masterCf has the services that take mail by SMTP and pass it on by SMTP: none chrooted, none that delivers locally.
+// masterCf has the services that take mail by SMTP and pass it on by SMTP: none that delivers locally, and chrooted, if
+// any, those that ask the daemon.
 const masterCf = `
-127.0.0.1:%s inet n  -  n  -  -  smtpd
-cleanup   unix  n  -  n  -     0  cleanup
+127.0.0.1:%s inet n  -  %[2]s  -  -  smtpd
+cleanup   unix  n  -  %[2]s  -     0  cleanup
 qmgr      unix  n  -  n  300   1  qmgr
 rewrite   unix  -  -  n  -     -  trivial-rewrite
 bounce    unix  -  -  n  -     0  bounce
@@ -45,8 +46,9 @@ postlog   unix-dgram n - n -   1  postlogd
 
 // startPostfix starts an instance that sends all mail to the sink, and returns when its smtpd answers. params are
 // further main.cf parameters, which win over the ones here; tables are lookup tables by name, written as files that a
-// parameter names texthash:$config_directory/NAME. Its log is shown when the test fails.
-func startPostfix(t *testing.T, s *sink, params, tables map[string]string) *postfix {
+// parameter names texthash:$config_directory/NAME. The services that ask the daemon are chrooted, or not: y or n. Its
+// log is shown when the test fails.
+func startPostfix(t *testing.T, s *sink, params, tables map[string]string, chrooted string) *postfix {
 	t.Helper()
 	// Not t.TempDir, whose parent only root may enter.
 	dir, err := os.MkdirTemp("", "postfix-e2e-")
@@ -96,7 +98,7 @@ func startPostfix(t *testing.T, s *sink, params, tables map[string]string) *post
 		fmt.Fprintf(&mainCf, "%s = %s\n", name, main[name])
 	}
 	p.write(t, "etc/main.cf", mainCf.String())
-	p.write(t, "etc/master.cf", fmt.Sprintf(masterCf, port))
+	p.write(t, "etc/master.cf", fmt.Sprintf(masterCf, port, chrooted))
 	for name, text := range tables {
 		p.write(t, "etc/"+name, text)
 	}

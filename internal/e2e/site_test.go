@@ -28,6 +28,7 @@ type layout struct {
 	params    map[string]string
 	routing   bool   // whether recipients may hold @, % and !
 	excluded  string // value of -X
+	longest   int    // octets of the longest sender that is rewritten, 0 for any
 }
 
 var layouts = []layout{
@@ -75,6 +76,13 @@ func startSite(t *testing.T, l layout, p protocol) *site {
 	t.Helper()
 	s := &site{layout: l, protocol: p, world: startSink(t)}
 	s.daemon = startDaemon(t, daemonConfig{domain: l.srsDomain, secret: secret, clock: today, flags: []string{"-X" + l.excluded}})
+	s.startPostfix(t, s.daemon.forwardMap(p), s.daemon.reverseMap(p), "n")
+	return s
+}
+
+// startPostfix starts the site's Postfix with these tables.
+func (s *site) startPostfix(t *testing.T, forward, reverse, chrooted string) {
+	t.Helper()
 	params := map[string]string{
 		"myhostname":           "mx.example.com",
 		"mydomain":             ownDomain,
@@ -83,20 +91,20 @@ func startSite(t *testing.T, l layout, p protocol) *site {
 		"local_recipient_maps": "texthash:$config_directory/users",
 		"virtual_alias_maps":   "texthash:$config_directory/aliases",
 
-		"sender_canonical_maps":       s.daemon.forwardMap(p),
+		"sender_canonical_maps":       forward,
 		"sender_canonical_classes":    "envelope_sender",
-		"recipient_canonical_maps":    s.daemon.reverseMap(p),
+		"recipient_canonical_maps":    reverse,
 		"recipient_canonical_classes": "envelope_recipient, header_recipient",
 		// Every client's header is open to rewriting, so that what stays as it was does so for the classes above.
 		"local_header_rewrite_clients": "static:all",
 	}
-	for name, value := range l.params {
+	for name, value := range s.params {
 		params[name] = value
 	}
 	s.postfix = startPostfix(t, s.world, params, map[string]string{
 		"users":   "postmaster@example.com x\nuser@example.com x\n",
 		"aliases": "forward@example.com member@example.net\nrefusing@example.com refused@example.net\n",
-	})
+	}, chrooted)
 	t.Cleanup(func() {
 		for _, line := range s.postfix.complaints() {
 			t.Errorf("Postfix complains: %s", line)
@@ -105,7 +113,6 @@ func startSite(t *testing.T, l layout, p protocol) *site {
 			t.Errorf("mail that no one asked for: %s", rest)
 		}
 	})
-	return s
 }
 
 func TestSites(t *testing.T) {
