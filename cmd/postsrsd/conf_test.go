@@ -55,9 +55,11 @@ func (c conf) start() *daemon {
 func (c conf) refused() string {
 	c.t.Helper()
 	d := launchDaemon(c.t, c.launch())
-	<-d.exited
-	if d.err == nil {
+	select {
+	case <-d.exited:
+	case <-time.After(patience):
 		c.t.Error("it started")
+		d.stop()
 	}
 	lines := strings.Split(strings.TrimSpace(d.stderr.String()), "\n")
 	return strings.ReplaceAll(lines[len(lines)-1], c.dir, "$D")
@@ -386,14 +388,31 @@ func TestBareConf(t *testing.T) {
 		return
 	}
 	c := newConf(t)
-	const ownEtc = `cp -r /etc etc && cp postsrsd.conf etc/ && mount --bind etc /etc && exec "$@"`
-	d := start(t, launch{dir: c.dir, env: []string{clockOfTests}, args: []string{}, wrap: []string{"unshare", "-m", "sh", "-c", ownEtc, "sh"}})
+	forward, reverse := freePorts(t)
+	writeFile(t, c.dir, "settings", fmt.Sprintf("SRS_DOMAIN=example.com\nSRS_SECRET=%s\nRUN_AS=nobody\nCHROOT=\nSRS_FORWARD_PORT=%s\nSRS_REVERSE_PORT=%s\n",
+		c.path("secret"), forward, reverse))
+	bare := func(files string, args ...string) *daemon {
+		t.Helper()
+		ownEtc := `rm -rf etc && cp -r /etc etc && cp settings etc/default/postsrsd && ` + files + ` && mount --bind etc /etc && exec "$@"`
+		return start(t, launch{dir: c.dir, env: []string{clockOfTests}, args: args, wrap: []string{"unshare", "-m", "sh", "-c", ownEtc, "sh"}})
+	}
+
+	d := bare("cp postsrsd.conf etc/", "--log=stderr")
+	d.logged("/etc/default/postsrsd is not read, because /etc/postsrsd.conf is there: take one of them away")
 	s := dialTable(t, "unix", c.socket())
 	s.wants("forward", "test@otherdomain.com", "OK "+signedBy2x)
 	os.Remove(c.path("etc/postsrsd.conf"))
 	d.signal(syscall.SIGHUP)
-	d.logged("not reloaded, the configuration of before stays in force: ")
+	d.logged("not reloaded, the configuration of before stays in force: /etc/postsrsd.conf is gone: start the daemon again to go on without it")
 	s.wants("forward", "test@otherdomain.com", "OK "+signedBy2x)
+	d.stop()
+
+	d = bare("true", "--log=stderr")
+	d.wants("127.0.0.1:"+reverse, signedBy2x, "test@otherdomain.com")
+	writeFile(t, c.path("etc"), "postsrsd.conf", "srs-domain = example.com secrets-file = "+c.path("secret"))
+	d.signal(syscall.SIGHUP)
+	d.logged("not reloaded, the configuration of before stays in force: /etc/postsrsd.conf has appeared: start the daemon again to have it read")
+	d.wants("127.0.0.1:"+reverse, signedBy2x, "test@otherdomain.com")
 }
 
 // TestConfInBackground has the file say what -D and -p say.

@@ -384,12 +384,52 @@ func FuzzConf(f *testing.F) {
 // TestLongConf has the reader look at each octet a bounded number of times.
 func TestLongConf(t *testing.T) {
 	for _, piece := range []string{"${", "\"${", "a", "\\", "/*", "#\n", "{", "'", "domains=a\n", "domains+={", "${a}", "\n", "$"} {
-		text := "domains = \"" + strings.Repeat(piece, maxSettings/len(piece))
+		text := "domains = \"" + strings.Repeat(piece, 4<<20/len(piece))
 		begun := time.Now()
 		newLoading(Loader{}, nil).parseConf("FILE", text)
 		newLoading(Loader{}, nil).parseConf("FILE", text[len("domains = \""):])
 		if took := time.Since(begun); took > 10*time.Second {
 			t.Errorf("%q: %v", piece, took)
 		}
+	}
+}
+
+// TestFileState tells the states of a file apart, however it is changed.
+func TestFileState(t *testing.T) {
+	p := newPlace(t)
+	path := p.write(t, "domains", "a")
+	seen := map[FileState]string{{}: "no file"}
+	look := func(what string) {
+		t.Helper()
+		state := StateOf(path)
+		if before, known := seen[state]; known {
+			t.Errorf("%s looks like %s: %+v", what, before, state)
+		}
+		seen[state] = what
+	}
+	look("the first")
+	p.write(t, "domains", "ab")
+	look("a longer one")
+	p.write(t, "new", "ab")
+	os.Rename(p.path("new"), path)
+	look("another file")
+	os.Rename(path, p.path("aside"))
+	os.Symlink("aside", path)
+	look("behind a link, renamed") // which changes its ctime
+	os.Chtimes(p.path("aside"), time.Unix(1, 0), time.Unix(1, 0))
+	look("with another time")
+	os.Remove(path)
+	if StateOf(path) != (FileState{}) {
+		t.Error("no file has a state")
+	}
+
+	p.write(t, "domains", "a")
+	state := StateOf(path)
+	written := time.Unix(0, state.Changed)
+	if got := state.settled(written.Add(time.Millisecond)); got != (FileState{}) {
+		t.Errorf("a file just written: %+v", got)
+	}
+	if got := state.settled(written.Add(time.Second)); got != state {
+		t.Errorf("a file written a second ago: %+v", got)
 	}
 }

@@ -31,7 +31,8 @@ func (w *watch) follow(c *config.Config) {
 		w.path, w.done = c.DomainsFile, c.DomainsFileState
 	}
 	w.quit = make(chan struct{})
-	go look(w.path, w.done, w.changed, w.quit)
+	path := w.path
+	go look(func() config.FileState { return config.StateOf(path) }, w.done, w.changed, w.quit)
 }
 
 func (w *watch) stop() {
@@ -41,7 +42,8 @@ func (w *watch) stop() {
 	}
 }
 
-func look(path string, done config.FileState, changed chan<- config.FileState, quit <-chan struct{}) {
+// look tells changed of states other than done, each once, until quit closes.
+func look(stateNow func() config.FileState, done config.FileState, changed chan<- config.FileState, quit <-chan struct{}) {
 	ticks := time.NewTicker(watchInterval)
 	defer ticks.Stop()
 	seen := done
@@ -51,7 +53,7 @@ func look(path string, done config.FileState, changed chan<- config.FileState, q
 		case <-quit:
 			return
 		}
-		state := config.StateOf(path)
+		state := stateNow()
 		if state != seen {
 			seen = state
 			continue

@@ -1,41 +1,51 @@
 package supervisor
 
 import (
-	"os"
-	"path/filepath"
 	"testing"
-	"time"
 
 	"postsrsd/internal/config"
 )
 
-// TestWatchEnds holds that a watch that is not wanted any more leaves nothing
-// behind, also one that has something to tell and nobody listens.
+// TestLook holds what is told of the states that a file goes through: each that
+// lasts for two looks, once.
+func TestLook(t *testing.T) {
+	states := []uint64{1, 1, 2, 3, 3, 3, 0, 0, 4, 3, 4, 4, 1, 5, 5}
+	looks := 0
+	stateNow := func() config.FileState {
+		state := states[min(looks, len(states)-1)]
+		looks++
+		return config.FileState{Inode: state}
+	}
+	changed, quit, ended := make(chan config.FileState), make(chan struct{}), make(chan struct{})
+	go func() {
+		look(stateNow, config.FileState{Inode: 1}, changed, quit)
+		close(ended)
+	}()
+	for _, want := range []uint64{3, 0, 4, 5} {
+		if got := <-changed; got.Inode != want {
+			t.Errorf("told of state %d, want %d", got.Inode, want)
+		}
+	}
+	close(quit)
+	<-ended
+}
+
+// TestWatchEnds holds that a watch ends that has something to tell and is not
+// listened to.
 func TestWatchEnds(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "domains")
-	if err := os.WriteFile(file, []byte("a.example\n"), 0o600); err != nil {
-		t.Fatal(err)
+	quit, ended, looked := make(chan struct{}), make(chan struct{}), make(chan struct{}, 100)
+	stateNow := func() config.FileState {
+		looked <- struct{}{}
+		return config.FileState{Inode: 2}
 	}
-	for _, done := range []config.FileState{config.StateOf(file), {}} {
-		quit, ended := make(chan struct{}), make(chan struct{})
-		changed := make(chan config.FileState)
-		go func() {
-			look(file, done, changed, quit)
-			close(ended)
-		}()
-		if done == (config.FileState{}) {
-			if state := <-changed; state != config.StateOf(file) {
-				t.Errorf("told of %+v", state)
-			}
-			os.Remove(file) // the next is not listened to
-		}
-		close(quit)
-		select {
-		case <-ended:
-		case <-time.After(20 * time.Second):
-			t.Error("it goes on")
-		}
-	}
+	go func() {
+		look(stateNow, config.FileState{Inode: 1}, make(chan config.FileState), quit)
+		close(ended)
+	}()
+	<-looked
+	<-looked
+	close(quit)
+	<-ended
 }
 
 func TestWatchFollows(t *testing.T) {
