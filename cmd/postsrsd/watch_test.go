@@ -54,7 +54,10 @@ func TestDomainsFileWatch(t *testing.T) {
 		{"longer", func() { writeFile(t, c.dir, "domains", "b.example\n.c.example # d\n") }, "x.c.example"},
 		{"another put in its place", func() { writeFile(t, c.dir, "new", "d.example\n"); move("new", "domains") }, "d.example"},
 		{"deleted and made again", func() { os.Remove(c.path("domains")); writeFile(t, c.dir, "domains", "e.example\n") }, "e.example"},
-		{"deleted", func() { os.Remove(c.path("domains")); d.logged("cannot read the file of domains: no such file or directory") }, "e.example"},
+		{"deleted", func() {
+			os.Remove(c.path("domains"))
+			d.logged("cannot read the file of domains: no such file or directory")
+		}, "e.example"},
 		{"made again", func() { writeFile(t, c.dir, "domains", "f.example\n") }, "f.example"},
 		{"written many times over", func() {
 			for range 100 {

@@ -429,6 +429,18 @@ func TestFileState(t *testing.T) {
 	if got := state.settled(written.Add(time.Millisecond)); got != (FileState{}) {
 		t.Errorf("a file just written: %+v", got)
 	}
+	p.write(t, "conf", "srs-domain = a secrets-file = \""+p.path("secret")+"\" domains-file = \""+path+"\"")
+	unsettled := false
+	for range 100 { // one load in a hundred should come soon enough after the write
+		p.write(t, "domains", "a")
+		if p.mustLoad(t, []string{"-C$T/conf"}, nil).DomainsFileState == (FileState{}) {
+			unsettled = true
+			break
+		}
+	}
+	if !unsettled {
+		t.Error("a file just written is taken for one that is settled")
+	}
 	if got := state.settled(written.Add(time.Second)); got != state {
 		t.Errorf("a file written a second ago: %+v", got)
 	}

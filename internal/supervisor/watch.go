@@ -32,7 +32,7 @@ func (w *watch) follow(c *config.Config) {
 	}
 	w.quit = make(chan struct{})
 	path := w.path
-	go look(func() config.FileState { return config.StateOf(path) }, w.done, w.changed, w.quit)
+	go look(func() config.FileState { return config.StateOf(path) }, watchInterval, w.done, w.changed, w.quit)
 }
 
 func (w *watch) stop() {
@@ -43,8 +43,8 @@ func (w *watch) stop() {
 }
 
 // look tells changed of states other than done, each once, until quit closes.
-func look(stateNow func() config.FileState, done config.FileState, changed chan<- config.FileState, quit <-chan struct{}) {
-	ticks := time.NewTicker(watchInterval)
+func look(stateNow func() config.FileState, every time.Duration, done config.FileState, changed chan<- config.FileState, quit <-chan struct{}) {
+	ticks := time.NewTicker(every)
 	defer ticks.Stop()
 	seen := done
 	for {

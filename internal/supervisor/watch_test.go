@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"testing"
+	"time"
 
 	"postsrsd/internal/config"
 )
@@ -18,7 +19,7 @@ func TestLook(t *testing.T) {
 	}
 	changed, quit, ended := make(chan config.FileState), make(chan struct{}), make(chan struct{})
 	go func() {
-		look(stateNow, config.FileState{Inode: 1}, changed, quit)
+		look(stateNow, time.Millisecond, config.FileState{Inode: 1}, changed, quit)
 		close(ended)
 	}()
 	for _, want := range []uint64{3, 0, 4, 5} {
@@ -39,7 +40,7 @@ func TestWatchEnds(t *testing.T) {
 		return config.FileState{Inode: 2}
 	}
 	go func() {
-		look(stateNow, config.FileState{Inode: 1}, make(chan config.FileState), quit)
+		look(stateNow, time.Millisecond, config.FileState{Inode: 1}, make(chan config.FileState), quit)
 		close(ended)
 	}()
 	<-looked
