@@ -132,6 +132,7 @@ func TestFileLimit(t *testing.T) {
 
 // TestActivation hands over sockets as a service manager does.
 func TestActivation(t *testing.T) {
+	var table string // address of the socket of that name
 	activate := func(names string, sockets int, flags ...string) *daemon {
 		t.Helper()
 		dir := t.TempDir()
@@ -163,6 +164,8 @@ func TestActivation(t *testing.T) {
 				d.forward = ln.Addr().String()
 			case "reverse":
 				d.reverse = ln.Addr().String()
+			case "socketmap":
+				table = ln.Addr().String()
 			}
 		}
 		d.cmd.Stderr = d.stderr
@@ -185,6 +188,12 @@ func TestActivation(t *testing.T) {
 			}
 		})
 	}
+	t.Run("socketmap", func(t *testing.T) {
+		d := activate("socketmap", 1)
+		d.waitFor("READY=1")
+		d.wants(d.forward, "test@otherdomain.com", signedByTests)
+		dialTable(t, "tcp", table).wants("reverse", signedByTests, "OK test@otherdomain.com")
+	})
 	t.Run("names nobody knows", func(t *testing.T) {
 		d := activate("postsrsd.socket", 1)
 		<-d.exited

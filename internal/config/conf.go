@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 )
 
 // postsrsd.conf is the configuration of PostSRSd 2.x. It is read instead of
@@ -16,7 +15,7 @@ import (
 
 // readConf gives what a postsrsd.conf says.
 func (ld *loading) readConf(path string) error {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, err := openFile(path)
 	if err != nil {
 		return fmt.Errorf("cannot read the configuration %s: %w", printable(path), reason(err))
 	}
@@ -200,4 +199,11 @@ func anyBase(set func(*Config, string) error) func(*Config, string) error {
 		}
 		return set(c, v)
 	}
+}
+
+// isThere says whether there is something at path, be it a symbolic link that
+// leads nowhere.
+func isThere(path string) bool {
+	_, err := os.Lstat(path)
+	return !missing(err)
 }

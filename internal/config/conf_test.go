@@ -323,34 +323,6 @@ func TestKeysIn1x(t *testing.T) {
 	}
 }
 
-func TestParseEndpoint(t *testing.T) {
-	for in, want := range map[string]Endpoint{
-		"unix:/run/srs":        {Path: "/run/srs"},
-		"unix:/a:b c":          {Path: "/a:b c"},
-		"inet:10003":           {Port: "10003"},
-		"inet:*:10003":         {Port: "10003"},
-		"inet::10003":          {Port: "10003"},
-		"inet:localhost:10003": {Host: "localhost", Port: "10003"},
-		"inet:127.0.0.1:smtp":  {Host: "127.0.0.1", Port: "25"},
-		"inet:[::1]:10003":     {Host: "::1", Port: "10003"},
-		"inet:[::]:1":          {Host: "::", Port: "1"},
-	} {
-		got, err := ParseEndpoint(in)
-		if got != want || err != nil {
-			t.Errorf("%s: %+v, %v", in, got, err)
-		}
-		if again, err := ParseEndpoint(got.String()); again != got || err != nil {
-			t.Errorf("%s written as %s: %+v, %v", in, got, again, err)
-		}
-	}
-	for _, in := range []string{"", "unix", "unix:", "unix:/", "unix:a", "unix:/a/", "unix:/a\x00", "inet", "inet:", "inet:0", "inet:65536", "inet:-1", "inet:a b:1", "inet:a:b:1",
-		"inet:[::1]", "inet:[::1:1", "tcp:1", "UNIX:/a", "local:/a", "inet6:1"} {
-		if got, err := ParseEndpoint(in); err == nil {
-			t.Errorf("%q: %+v", in, got)
-		}
-	}
-}
-
 // FuzzConf holds that whatever a postsrsd.conf is, it is read or refused with
 // one line that names the file.
 func FuzzConf(f *testing.F) {
@@ -394,54 +366,15 @@ func TestLongConf(t *testing.T) {
 	}
 }
 
-// TestFileState tells the states of a file apart, however it is changed.
-func TestFileState(t *testing.T) {
+// TestSecretPlaceOfConf finds where postsrsd secret writes.
+func TestSecretPlaceOfConf(t *testing.T) {
 	p := newPlace(t)
-	path := p.write(t, "domains", "a")
-	seen := map[FileState]string{{}: "no file"}
-	look := func(what string) {
-		t.Helper()
-		state := StateOf(path)
-		if before, known := seen[state]; known {
-			t.Errorf("%s looks like %s: %+v", what, before, state)
-		}
-		seen[state] = what
+	conf := p.write(t, "conf", "secrets-file = /a/secret")
+	if path, length, err := p.loader.SecretPlace([]string{"-C", conf}, nil); path != "/a/secret" || length != 16 || err != nil {
+		t.Error(path, length, err)
 	}
-	look("the first")
-	p.write(t, "domains", "ab")
-	look("a longer one")
-	p.write(t, "new", "ab")
-	os.Rename(p.path("new"), path)
-	look("another file")
-	os.Rename(path, p.path("aside"))
-	os.Symlink("aside", path)
-	look("behind a link, renamed") // which changes its ctime
-	os.Chtimes(p.path("aside"), time.Unix(1, 0), time.Unix(1, 0))
-	look("with another time")
-	os.Remove(path)
-	if StateOf(path) != (FileState{}) {
-		t.Error("no file has a state")
-	}
-
-	p.write(t, "domains", "a")
-	state := StateOf(path)
-	written := time.Unix(0, state.Changed)
-	if got := state.settled(written.Add(time.Millisecond)); got != (FileState{}) {
-		t.Errorf("a file just written: %+v", got)
-	}
-	p.write(t, "conf", "srs-domain = a secrets-file = \""+p.path("secret")+"\" domains-file = \""+path+"\"")
-	unsettled := false
-	for range 100 { // one load in a hundred should come soon enough after the write
-		p.write(t, "domains", "a")
-		if p.mustLoad(t, []string{"-C$T/conf"}, nil).DomainsFileState == (FileState{}) {
-			unsettled = true
-			break
-		}
-	}
-	if !unsettled {
-		t.Error("a file just written is taken for one that is settled")
-	}
-	if got := state.settled(written.Add(time.Second)); got != state {
-		t.Errorf("a file written a second ago: %+v", got)
+	p.write(t, "conf", "")
+	if path, _, err := p.loader.SecretPlace([]string{"-C", conf}, nil); path != "/etc/postsrsd.secret" || err != nil {
+		t.Error(path, err)
 	}
 }

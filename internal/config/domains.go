@@ -1,7 +1,10 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"strings"
 	"time"
 
@@ -31,7 +34,15 @@ func (s FileState) settled(now time.Time) FileState {
 // StateOf looks at the file at path, and not at a symbolic link there.
 func StateOf(path string) FileState {
 	var st unix.Stat_t
-	if unix.Stat(path, &st) != nil {
+	err := unix.Stat(path, &st)
+	if errors.Is(err, fs.ErrPermission) { // see openFile
+		var f *os.File
+		if f, err = openFile(path); err == nil {
+			err = unix.Fstat(int(f.Fd()), &st)
+			f.Close()
+		}
+	}
+	if err != nil {
 		return FileState{}
 	}
 	return FileState{uint64(st.Dev), uint64(st.Ino), uint64(st.Size), st.Mtim.Nano(), st.Ctim.Nano()}

@@ -67,3 +67,23 @@ func (e Endpoint) String() string {
 	}
 	return "inet:" + net.JoinHostPort(e.Host, e.Port)
 }
+
+// differentPorts refuses one port for both directions.
+func differentPorts(c *Config) error {
+	if c.ForwardPort == "" {
+		return nil
+	}
+	forward, err := net.LookupPort("tcp", c.ForwardPort)
+	if err != nil {
+		return fmt.Errorf("forward port: %w", err)
+	}
+	reverse, err := net.LookupPort("tcp", c.ReversePort)
+	if err != nil {
+		return fmt.Errorf("reverse port: %w", err)
+	}
+	if forward == reverse {
+		return fmt.Errorf("forward port (%s) and reverse port (%s) are both %d: give two",
+			c.Sources["ForwardPort"], c.Sources["ReversePort"], forward)
+	}
+	return nil
+}

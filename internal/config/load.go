@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
-	"os"
 	"os/user"
 	"slices"
 	"strings"
@@ -115,13 +113,6 @@ func (ld *loading) gather(args []string) (launched bool, err error) {
 		ld.give("FakeTime", v, Source{Kind: Environment, Name: "POSTSRSD_FAKETIME"})
 	}
 	return launched, nil
-}
-
-// isThere says whether there is something at path, be it a symbolic link that
-// leads nowhere.
-func isThere(path string) bool {
-	_, err := os.Lstat(path)
-	return !missing(err)
 }
 
 // given is a value as it was said.
@@ -354,19 +345,6 @@ func (ld *loading) check(launched bool) (*Config, error) {
 	return c, nil
 }
 
-func (ld *loading) judgeSecrets(c *Config) {
-	least := fmt.Sprintf("SRS_SECRET_LENGTH (%d)", c.SecretLength)
-	if c.Conf != "" {
-		least = fmt.Sprint(c.SecretLength)
-	}
-	for i, secret := range c.Secrets {
-		if len(secret) < c.SecretLength {
-			ld.warn("%s: secret %d of %d has %d characters, fewer than %s",
-				printable(c.SecretFile), i+1, len(c.Secrets), len(secret), least)
-		}
-	}
-}
-
 // settle sets what was said of a setting, or what is built in.
 func (ld *loading) settle(s *Setting, c *Config) error {
 	all := ld.given[s.Name]
@@ -450,25 +428,6 @@ func (ld *loading) together(c *Config) error {
 	}
 	if !c.FakeTime.IsZero() {
 		ld.warn("POSTSRSD_FAKETIME: the clock stands at %s", c.FakeTime.Format(time.RFC3339))
-	}
-	return nil
-}
-
-func differentPorts(c *Config) error {
-	if c.ForwardPort == "" {
-		return nil
-	}
-	forward, err := net.LookupPort("tcp", c.ForwardPort)
-	if err != nil {
-		return fmt.Errorf("forward port: %w", err)
-	}
-	reverse, err := net.LookupPort("tcp", c.ReversePort)
-	if err != nil {
-		return fmt.Errorf("reverse port: %w", err)
-	}
-	if forward == reverse {
-		return fmt.Errorf("forward port (%s) and reverse port (%s) are both %d: give two",
-			c.Sources["ForwardPort"], c.Sources["ReversePort"], forward)
 	}
 	return nil
 }

@@ -81,3 +81,17 @@ func reason(err error) error {
 	}
 	return err
 }
+
+// judgeSecrets warns of secrets that are short.
+func (ld *loading) judgeSecrets(c *Config) {
+	least := fmt.Sprintf("SRS_SECRET_LENGTH (%d)", c.SecretLength)
+	if c.Conf != "" {
+		least = fmt.Sprint(c.SecretLength)
+	}
+	for i, secret := range c.Secrets {
+		if len(secret) < c.SecretLength {
+			ld.warn("%s: secret %d of %d has %d characters, fewer than %s",
+				printable(c.SecretFile), i+1, len(c.Secrets), len(secret), least)
+		}
+	}
+}

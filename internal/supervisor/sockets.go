@@ -25,6 +25,7 @@ type socket struct {
 	address   string
 	file      *os.File
 	inode     inode // of a unix socket that we made
+	perm      permissions
 }
 
 // purposes has what each direction is called.
@@ -145,6 +146,9 @@ func bind(c *config.Config, open, adopted sockets) (bound sockets, warnings []st
 			switch {
 			case err == nil:
 				bound = append(bound, socket)
+				if socket.inode != (inode{}) && socket.perm != perm {
+					warnings = append(warnings, e.address+" keeps owner and mode until the daemon is started again")
+				}
 			case e.optional && !errors.Is(err, syscall.EADDRINUSE) && len(endpoints) > 1:
 				endpoints[i].err = err
 			default:
@@ -169,9 +173,6 @@ func bind(c *config.Config, open, adopted sockets) (bound sockets, warnings []st
 func listen(direction server.Direction, e endpoint, perm permissions, open sockets) (*socket, error) {
 	for _, socket := range open {
 		if socket.direction == direction && socket.network == e.network && socket.address == e.address && socket.inPlace() {
-			if socket.network == "unix" {
-				return socket, perm.apply(e.address)
-			}
 			return socket, nil
 		}
 	}

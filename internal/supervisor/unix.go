@@ -94,21 +94,27 @@ func socketPermissions(c *config.Config) (permissions, error) {
 	return p, nil
 }
 
-// apply needs privileges only for what it changes.
-func (p permissions) apply(path string) error {
-	if p.uid >= 0 || p.gid >= 0 {
-		if err := os.Lchown(path, p.uid, p.gid); err != nil {
-			return fmt.Errorf("cannot give it to its owner: %w", unwrapPath(err))
-		}
+// bind makes the socket's file, with its mode from the beginning: setting that
+// by the path would follow what somebody has put there since. No other files
+// are made meanwhile, and no processes, which would get this umask too.
+func (p permissions) bind(fd int, path string) error {
+	defer unix.Umask(unix.Umask(int(^p.mode & 0o777)))
+	return unix.Bind(fd, &unix.SockaddrUnix{Name: path})
+}
+
+// give needs privileges only for what it changes.
+func (p permissions) give(path string) error {
+	if p.uid < 0 && p.gid < 0 {
+		return nil
 	}
-	if err := os.Chmod(path, fs.FileMode(p.mode)); err != nil {
-		return fmt.Errorf("cannot set its mode: %w", unwrapPath(err))
+	if err := os.Lchown(path, p.uid, p.gid); err != nil {
+		return fmt.Errorf("cannot give it to its owner: %w", unwrapPath(err))
 	}
 	return nil
 }
 
 // listenUnix makes a unix socket at path, in the place of one that nobody
-// serves. Nobody can connect before its permissions are set.
+// serves. Nobody can connect before it has its owner.
 func listenUnix(direction server.Direction, path string, perm permissions) (_ *socket, err error) {
 	if err := removeStale(path); err != nil {
 		return nil, err
@@ -122,14 +128,14 @@ func listenUnix(direction server.Direction, path string, perm permissions) (_ *s
 	if err != nil {
 		return nil, err
 	}
-	s := &socket{direction: direction, network: "unix", address: path, file: os.NewFile(uintptr(fd), path)}
-	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: path}); err != nil {
+	s := &socket{direction: direction, network: "unix", address: path, file: os.NewFile(uintptr(fd), path), perm: perm}
+	if err := perm.bind(fd, path); err != nil {
 		s.file.Close()
 		return nil, err
 	}
 	s.inode, err = inodeOf(path)
 	if err == nil {
-		err = perm.apply(path)
+		err = perm.give(path)
 	}
 	if err == nil {
 		err = unix.Listen(fd, backlog)
