@@ -96,6 +96,16 @@ func TestManualNamesEveryVariable(t *testing.T) {
 		append(elsewhere, "NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_FDNAMES"))
 }
 
+func TestManualNamesEveryKey(t *testing.T) {
+	keys := []string{"debug", "envelope-database", "milter", "milter-recipient-limit", "milter-rewrite-local", "original-envelope", "seccomp"}
+	for _, s := range config.Settings {
+		if s.Key != "" {
+			keys = append(keys, s.Key)
+		}
+	}
+	same(t, "postsrsd.5", items(read(t, "man/postsrsd.5"), "Cm"), keys)
+}
+
 // A default that the manual gives is the one that holds where a settings file is read.
 func TestManualGivesDefaults(t *testing.T) {
 	page := read(t, "man/postsrsd.5")

@@ -72,6 +72,14 @@ func TestDomainsFileWatch(t *testing.T) {
 			move("link", "domains")
 		}, "j.example"},
 		{"what the link leads to", func() { writeFile(t, c.dir, "k", "k.example\n"); move("k", "j") }, "k.example"},
+		{"reloaded by signal meanwhile", func() {
+			changes--
+			for range 20 {
+				d.signal(syscall.SIGHUP)
+				d.waitFor("RELOADING=1")
+				d.waitFor("READY=1")
+			}
+		}, "k.example"},
 	} {
 		step.change()
 		changes++

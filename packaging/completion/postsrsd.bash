@@ -9,7 +9,7 @@ _postsrsd() {
 
 	compopt -o filenames 2>/dev/null
 	case $previous in
-	-s | -p | --env-file) COMPREPLY=($(compgen -f -- "$current")) ;;
+	-s | -p | -C | --env-file) COMPREPLY=($(compgen -f -- "$current")) ;;
 	-c) COMPREPLY=($(compgen -d -- "$current")) ;;
 	-u) COMPREPLY=($(compgen -u -- "$current")) ;;
 	-f | -r) COMPREPLY=($(compgen -s -- "$current")) ;;
@@ -22,7 +22,7 @@ _postsrsd() {
 		elif [[ $COMP_CWORD == 1 && $current != -* ]]; then
 			COMPREPLY=($(compgen -W secret -- "$current"))
 		else
-			COMPREPLY=($(compgen -W '-4 -6 -A -D -N -X -a -c -d -e -f -h -l -n -p -r -s -t -u -v
+			COMPREPLY=($(compgen -W '-4 -6 -A -C -D -N -X -a -c -d -e -f -h -l -n -p -r -s -t -u -v
 				--env-file --help --log --version' -- "$current"))
 		fi
 		;;

@@ -8,6 +8,7 @@ complete -c postsrsd -n '__fish_seen_subcommand_from secret' -l rotate -d 'put a
 complete -c postsrsd -n __fish_use_subcommand -s 4 -d 'IPv4 alone'
 complete -c postsrsd -n __fish_use_subcommand -s 6 -d 'IPv6 alone'
 complete -c postsrsd -n __fish_use_subcommand -s A -d 'rewrite the SRS domain too'
+complete -c postsrsd -n __fish_use_subcommand -s C -r -F -d postsrsd.conf
 complete -c postsrsd -n __fish_use_subcommand -s D -d 'go to the background'
 complete -c postsrsd -n __fish_use_subcommand -s N -x -d 'characters of a hash needed'
 complete -c postsrsd -n __fish_use_subcommand -s X -d 'domains never rewritten, attached'
