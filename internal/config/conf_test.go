@@ -206,6 +206,7 @@ func TestWhichFile(t *testing.T) {
 			"-C $T/other.conf and --env-file exclude each other: a postsrsd.conf is read instead of settings files, flags and variables of 1.x"},
 		{"a flag of 1.x and named", []string{"-t5", "-C$T/other.conf"}, conf + other,
 			"-C $T/other.conf and -t exclude each other: a postsrsd.conf is read instead of settings files, flags and variables of 1.x"},
+		{"none named", []string{"-C", ""}, conf, "-C: give the name of a file"},
 		{"two named", []string{"-Ca", "-Cb"}, conf, "-C a and -C b exclude each other"},
 		{"named among the extra options", []string{"--env-file=$T/default"}, settings + "SRS_EXTRA_OPTIONS=-Cx\n", "$T/default:3: SRS_EXTRA_OPTIONS: -C cannot stand here"},
 	}

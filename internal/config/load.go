@@ -78,6 +78,9 @@ func (ld *loading) gather(args []string) (launched bool, err error) {
 			}
 			files = append(files, u.value)
 		case u.setting.Short == "C":
+			if u.value == "" {
+				return false, errors.New("-C: give the name of a file")
+			}
 			if ld.conf != "" {
 				return false, fmt.Errorf("-C %s and -C %s exclude each other", show(ld.conf), show(u.value))
 			}
