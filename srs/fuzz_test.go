@@ -76,6 +76,10 @@ func FuzzReverse(f *testing.F) {
 		if err != nil && len(got) > 0 || err == nil && len(got) == 0 {
 			t.Fatalf("Reverse(%q) = %q, %v", address, got, err)
 		}
+		signature, explained := ours.Explain(string(address))
+		if err == nil && (explained != nil || signature.Secret != 1 || signature.DaysLeft < 0) {
+			t.Fatalf("Explain(%q) = %+v, %v", address, signature, explained)
+		}
 		if _, err := theirs.AppendReverse(nil, address); err == nil {
 			t.Fatalf("another secret verifies %q", address)
 		}

@@ -103,13 +103,14 @@ func (c *Codec) hash(s *signer, parts ...[]byte) []byte {
 }
 
 // verify compares every character of given with every secret's MAC, in a time
-// that tells nothing but given's length. Letter case and alphabet do not count.
-func (c *Codec) verify(s *signer, given []byte, parts ...[]byte) error {
+// that tells nothing but given's length, and returns the number of the first
+// secret that matches, from 1. Letter case and alphabet do not count.
+func (c *Codec) verify(s *signer, given []byte, parts ...[]byte) (secret int, err error) {
 	if len(given) < c.hashMinimum {
-		return ErrHashTooShort
+		return 0, ErrHashTooShort
 	}
 	if len(given) > maxHash {
-		return ErrHashInvalid
+		return 0, ErrHashInvalid
 	}
 	var buffer [maxHash]byte
 	want := buffer[:len(given)]
@@ -118,17 +119,18 @@ func (c *Codec) verify(s *signer, given []byte, parts ...[]byte) error {
 	}
 	s.join(parts...)
 	folded := s.casefold()
-	match := 0
-	for _, mac := range s.macs {
-		match |= s.matches(mac, s.text, want)
+	for i, mac := range s.macs {
+		match := s.matches(mac, s.text, want)
 		if folded != nil {
 			match |= s.matches(mac, folded, want)
 		}
+		first := match & subtle.ConstantTimeEq(int32(secret), 0)
+		secret = subtle.ConstantTimeSelect(first, i+1, secret)
 	}
-	if match == 0 {
-		return ErrHashInvalid
+	if secret == 0 {
+		return 0, ErrHashInvalid
 	}
-	return nil
+	return secret, nil
 }
 
 // matches is 1 if text's MAC begins with want, which is in plain characters.

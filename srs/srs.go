@@ -253,14 +253,16 @@ func (c *Codec) open(s *signer, local []byte) error {
 			return err
 		}
 		s.out, s.host = append(s.out[:0], given.user...), given.host
-		return c.verify(s, given.hash, given.stamp, given.host, given.user)
+		_, err = c.verify(s, given.hash, given.stamp, given.host, given.user)
+		return err
 	case srs1:
 		given, err := parseSRS1(local)
 		if err != nil {
 			return err
 		}
 		s.out, s.host = append(append(s.out[:0], "SRS0"...), given.rest...), given.host
-		return c.verify(s, given.hash, given.host, given.rest)
+		_, err = c.verify(s, given.hash, given.host, given.rest)
+		return err
 	}
 	return ErrNotSRS
 }

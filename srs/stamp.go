@@ -30,23 +30,29 @@ func appendStamp(dst []byte, day int) []byte {
 	return append(dst, base32Digits[day>>5], base32Digits[day&31])
 }
 
-// checkStamp bounds the stamp before it looks at a digit: it is not yet
-// authenticated and may be as long as the sender liked. A stamp in the future
-// is one of the last cycle, hence expired.
+// checkStamp tells whether the stamp is of the last maxAge days.
 func checkStamp(stamp []byte, day, maxAge int) error {
-	if len(stamp) != 2 {
+	age, err := stampAge(stamp, day)
+	if err == nil && age > maxAge {
 		return ErrExpired
+	}
+	return err
+}
+
+// stampAge is how many days before day the stamp was written. It bounds the
+// stamp before it looks at a digit: it is not yet authenticated and may be as
+// long as the sender liked. A stamp in the future is one of the last cycle.
+func stampAge(stamp []byte, day int) (int, error) {
+	if len(stamp) != 2 {
+		return 0, ErrExpired
 	}
 	high, low := stampValue[stamp[0]], stampValue[stamp[1]]
 	if high < 0 || low < 0 {
-		return ErrBadStamp
+		return 0, ErrBadStamp
 	}
 	signed := int(high)<<5 | int(low)
 	if day < signed {
 		day += daysInCycle
 	}
-	if day > signed+maxAge {
-		return ErrExpired
-	}
-	return nil
+	return day - signed, nil
 }
