@@ -43,6 +43,18 @@ func (r *recorder) Set(value string, o getopt.Option) error {
 // errors further right.
 func parseFlags(args []string) ([]use, error) {
 	var uses []use
+	set := flagSet(&uses)
+	if err := parseWith(set, args); err != nil {
+		return nil, err
+	}
+	if rest := set.Args(); len(rest) > 0 {
+		return nil, fmt.Errorf("extra argument on command line: %s", printable(rest[0]))
+	}
+	return uses, nil
+}
+
+// flagSet has the flags of Settings, whose uses it notes.
+func flagSet(uses *[]use) *getopt.Set {
 	set := getopt.New()
 	for i := range Settings {
 		s := &Settings[i]
@@ -53,14 +65,18 @@ func parseFlags(args []string) ([]use, error) {
 		if s.Short != "" {
 			short = rune(s.Short[0])
 		}
-		o := set.FlagLong(&recorder{s, &uses}, s.Long, short)
+		o := set.FlagLong(&recorder{s, uses}, s.Long, short)
 		if s.Arg == "" {
 			o.SetFlag()
 		} else if s.Optional {
 			o.SetOptional()
 		}
 	}
+	return set
+}
 
+// parseWith reads flags as far as they go; set.Args are what is left.
+func parseWith(set *getopt.Set, args []string) error {
 	var asked error
 	err := set.Getopt(append([]string{"postsrsd"}, args...), func(o getopt.Option) bool {
 		switch o.LongName() {
@@ -72,19 +88,13 @@ func parseFlags(args []string) ([]use, error) {
 		return asked == nil
 	})
 	if asked != nil {
-		return nil, asked
+		return asked
 	}
 	var wrong *getopt.Error
 	if errors.As(err, &wrong) {
-		return nil, explain(wrong)
+		return explain(wrong)
 	}
-	if err != nil {
-		return nil, err
-	}
-	if rest := set.Args(); len(rest) > 0 {
-		return nil, fmt.Errorf("extra argument on command line: %s", printable(rest[0]))
-	}
-	return uses, nil
+	return err
 }
 
 // explain words what the library found wrong as getopt(3) does.
