@@ -343,7 +343,9 @@ func FuzzConf(f *testing.F) {
 		if err == nil {
 			delete(p.given, "DomainsFile") // no other files here
 			p.given["SecretFile"] = []given{{value: "/nonexistent"}}
-			_, err = p.check(false)
+			if _, wrong := p.check(false); len(wrong) > 0 {
+				err = wrong[0]
+			}
 		}
 		switch {
 		case err == nil:

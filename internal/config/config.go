@@ -29,6 +29,10 @@ var (
 	ErrVersion = errors.New("version requested")
 )
 
+// ErrSecrets tells of an error of Survey's that it is about the secrets alone:
+// there are none, or they cannot be read.
+var ErrSecrets = errors.New("no secrets")
+
 // Config is everything the daemon was told, checked. It travels to the jailed worker with encoding/gob, secrets in it; every other way to print
 // it shows the secrets' number and lengths alone.
 type Config struct {

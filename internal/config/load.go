@@ -33,6 +33,28 @@ func (l Loader) Load(args, environ []string) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	c, wrong := ld.check(launched)
+	if len(wrong) > 0 {
+		return nil, wrong[0]
+	}
+	return c, nil
+}
+
+// Survey is Load for whoever looks on instead of serving: it goes on where
+// Load stops. wrong is everything that would stop the start, and c has the
+// defaults in place of what is wrong, and no secrets if they cannot be read.
+// It is nil when flags or settings files could not be read at all.
+func Survey(args, environ []string) (c *Config, wrong []error) {
+	return Loader{}.Survey(args, environ)
+}
+
+// Survey is like the function of the same name.
+func (l Loader) Survey(args, environ []string) (c *Config, wrong []error) {
+	ld := newLoading(l, environ)
+	launched, err := ld.gather(args)
+	if err != nil {
+		return nil, []error{err}
+	}
 	return ld.check(launched)
 }
 
@@ -294,8 +316,9 @@ func noFlags(err error) error {
 	return err
 }
 
-// check makes the Config of what was given and holds it together.
-func (ld *loading) check(launched bool) (*Config, error) {
+// check makes the Config of what was given and holds it together. The first of
+// wrong is what the start says.
+func (ld *loading) check(launched bool) (c *Config, wrong []error) {
 	var noAnswer error
 	if _, ok := ld.last("Domain"); !ok && launched {
 		var domain string
@@ -304,18 +327,21 @@ func (ld *loading) check(launched bool) (*Config, error) {
 		}
 	}
 
-	c := &Config{Sources: map[string]Source{}, Unknown: ld.unknown, Conf: ld.conf}
+	c = &Config{Sources: map[string]Source{}, Unknown: ld.unknown, Conf: ld.conf}
+	bad := map[string]bool{}
 	for _, s := range Settings {
-		if _, done := c.Sources[s.Name]; done || s.Name == "" {
+		if _, done := c.Sources[s.Name]; done || s.Name == "" || bad[s.Name] {
 			continue
 		}
 		if err := ld.settle(&s, c); err != nil {
-			return nil, err
+			wrong = append(wrong, err)
+			bad[s.Name] = true
+			s.assign(c, given{})
 		}
 	}
 
 	if err := ld.addDomainsFile(c); err != nil {
-		return nil, err
+		wrong = append(wrong, err)
 	}
 	if c.Conf != "" && c.Domain == "" {
 		c.Domain = firstDomain(c.Domains)
@@ -323,29 +349,33 @@ func (ld *loading) check(launched bool) (*Config, error) {
 	}
 	switch {
 	case noAnswer != nil:
-		return nil, fmt.Errorf("%w: SRS_DOMAIN is not set, and %w", noDomain, noAnswer)
-	case c.Domain == "" && c.Conf != "":
-		return nil, fmt.Errorf("%s: there is no domain to rewrite into: set srs-domain", printable(c.Conf))
-	case c.Domain == "":
-		return nil, noDomain
+		wrong = append(wrong, fmt.Errorf("%w: SRS_DOMAIN is not set, and %w", noDomain, noAnswer))
+	case c.Domain == "" && c.Conf != "" && !bad["Domain"]:
+		wrong = append(wrong, fmt.Errorf("%s: there is no domain to rewrite into: set srs-domain", printable(c.Conf)))
+	case c.Domain == "" && !bad["Domain"]:
+		wrong = append(wrong, noDomain)
+	}
+	switch {
 	case c.SecretFile == "" && c.Conf != "":
-		return nil, fmt.Errorf("%s: there is no secret: set secrets-file", c.Sources["SecretFile"])
+		wrong = append(wrong, fmt.Errorf("%s: there is no secret: set secrets-file", c.Sources["SecretFile"]))
 	case c.SecretFile == "":
-		return nil, noSecret
+		wrong = append(wrong, noSecret)
 	}
 	if err := ld.together(c); err != nil {
-		return nil, err
+		wrong = append(wrong, err)
 	}
-	var err error
-	if c.Secrets, err = ReadSecrets(c.SecretFile); err != nil {
-		if from := c.Sources["SecretFile"]; from.Kind == Configuration {
-			return nil, fmt.Errorf("%s: %w", from.said(c.SecretFile), err)
+	if c.SecretFile != "" {
+		var err error
+		if c.Secrets, err = ReadSecrets(c.SecretFile); err != nil {
+			if from := c.Sources["SecretFile"]; from.Kind == Configuration {
+				err = fmt.Errorf("%s: %w", from.said(c.SecretFile), err)
+			}
+			wrong = append(wrong, err)
 		}
-		return nil, err
 	}
 	ld.judgeSecrets(c)
 	c.Warnings = ld.warnings
-	return c, nil
+	return c, wrong
 }
 
 // settle sets what was said of a setting, or what is built in.

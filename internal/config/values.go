@@ -19,6 +19,11 @@ type refusal string
 
 func (r refusal) Error() string { return string(r) }
 
+// Is makes ErrSecrets of the two refusals that are about secrets.
+func (r refusal) Is(target error) bool {
+	return target == ErrSecrets && (r == noSecret || r == noSecretFile)
+}
+
 const (
 	noDomain     = refusal("You must set a home domain (-d)")
 	noSecret     = refusal("You must set a secret (-s)")
