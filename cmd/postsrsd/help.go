@@ -16,7 +16,10 @@ const usage = `Usage:
     postsrsd --env-file FILE      serve as this settings file says
     postsrsd -C FILE              serve as this postsrsd.conf says
     postsrsd -d DOMAIN -s FILE    serve as the flags say
-    postsrsd secret               write a new secret; see postsrsd secret -h
+    postsrsd secret               write a new secret
+    postsrsd forward ADDRESS...   print the sender to use instead
+    postsrsd reverse ADDRESS...   print the recipient that a bounce belongs to
+                                  (each command explains itself with -h)
 
 Postsrsd answers Postfix over tcp_table or socketmap: on the forward port the
 sender to use for mail that goes on to another host, on the reverse port the

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"postsrsd/internal/config"
@@ -24,13 +25,22 @@ func main() {
 	if supervisor.IsWorker() {
 		os.Exit(supervisor.Worker(tables))
 	}
-	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
 // run is the program; it returns the exit status.
-func run(args []string, stdout, stderr io.Writer) int {
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if len(args) > 0 && args[0] == "secret" {
 		return secret(args[1:], stdout, stderr)
+	}
+	// The other commands take the daemon's flags, before their name too, so
+	// that they can be put behind any command line of the daemon's.
+	if at := config.CommandAt(args); at >= 0 {
+		rest := slices.Concat(args[:at], args[at+1:])
+		switch args[at] {
+		case "forward", "reverse":
+			return lookUp(args[at], rest, stdin, stdout, stderr)
+		}
 	}
 	c, err := config.Load(args, os.Environ())
 	switch {
@@ -38,8 +48,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		help(stdout)
 		return 0
 	case errors.Is(err, config.ErrVersion):
-		fmt.Fprintln(stdout, "postsrsd", version)
-		return 0
+		return printVersion(stdout)
 	case err != nil:
 		return fail(stderr, err)
 	}
@@ -73,6 +82,11 @@ func reload(c *config.Config, args []string) (*config.Config, error) {
 	return next, nil
 }
 
+func printVersion(stdout io.Writer) int {
+	fmt.Fprintln(stdout, "postsrsd", version)
+	return 0
+}
+
 func fail(stderr io.Writer, err error) int {
 	fmt.Fprintln(stderr, "postsrsd:", err)
 	return 1
@@ -80,20 +94,7 @@ func fail(stderr io.Writer, err error) int {
 
 // tables makes what the worker serves.
 func tables(c *config.Config, log func(severity int, line []byte)) (server.Tables, error) {
-	now := time.Now
-	if !c.FakeTime.IsZero() {
-		now = func() time.Time { return c.FakeTime }
-	}
-	codec, err := srs.New(srs.Options{
-		Domain:        c.Domain,
-		Secrets:       c.Secrets,
-		Separator:     c.Separator,
-		HashLength:    c.HashLength,
-		HashMinimum:   c.HashMin,
-		URLSafe:       c.Alphabet == "-_",
-		AlwaysRewrite: c.AlwaysRewrite,
-		Now:           now,
-	})
+	codec, err := newCodec(c)
 	if err != nil {
 		return server.Tables{}, err
 	}
@@ -104,4 +105,25 @@ func tables(c *config.Config, log func(severity int, line []byte)) (server.Table
 		ReverseTCP:       policy.Reverse,
 		ReverseSocketmap: policy.Reverse,
 	}, nil
+}
+
+func newCodec(c *config.Config) (*srs.Codec, error) {
+	return srs.New(srs.Options{
+		Domain:        c.Domain,
+		Secrets:       c.Secrets,
+		Separator:     c.Separator,
+		HashLength:    c.HashLength,
+		HashMinimum:   c.HashMin,
+		URLSafe:       c.Alphabet == "-_",
+		AlwaysRewrite: c.AlwaysRewrite,
+		Now:           clock(c),
+	})
+}
+
+// clock is the system's, unless the administrator set another.
+func clock(c *config.Config) func() time.Time {
+	if c.FakeTime.IsZero() {
+		return time.Now
+	}
+	return func() time.Time { return c.FakeTime }
 }

@@ -19,7 +19,7 @@ func TestRooms(t *testing.T) {
 		"internal/server":     {"tcptable", "socketmap"},
 		"internal/privilege":  {},
 		"internal/supervisor": {"internal/config", "internal/privilege", "internal/server"},
-		"cmd/postsrsd":        {"srs", "internal/config", "internal/rewrite", "internal/server", "internal/supervisor"},
+		"cmd/postsrsd":        {"srs", "tcptable", "internal/config", "internal/rewrite", "internal/server", "internal/supervisor"},
 
 		// What no part of the daemon imports: tests and what make runs.
 		"internal/golden":                    {},

@@ -1,0 +1,260 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"postsrsd/internal/config"
+	"postsrsd/internal/rewrite"
+	"postsrsd/srs"
+	"postsrsd/tcptable"
+)
+
+const lookupUsage = `Usage:
+    postsrsd forward [--ask] [FLAG...] ADDRESS...
+    postsrsd reverse [--ask | --explain] [FLAG...] ADDRESS...
+
+Prints what the daemon answers for each address, as its settings and secrets
+have it. ADDRESS may be -, for one address a line of standard input; where
+there is more than one, each result stands behind its address and a tab. What
+is not rewritten is told on standard error, with the reason.
+
+    --ask      ask the daemon that runs; this needs no secret
+    --explain  say also who signed the address, and when
+    FLAG       of the daemon: --env-file=FILE, -d, -s, ...; see postsrsd -h
+
+Exit status: 0 if every address was rewritten, 1 if one was not, 2 if that
+could not be found out.
+`
+
+// What became of an address, from best to worst.
+const (
+	rewritten = iota
+	notRewritten
+	unknown
+)
+
+const (
+	askTimeout  = 10 * time.Second
+	longestLine = 64 << 10 // bytes of standard input
+)
+
+// A lookup is one run of the command forward or reverse.
+type lookup struct {
+	reverse        bool
+	answer         func(address string) (string, error)
+	explain        *srs.Codec // nil if nothing is to be explained
+	secrets        int
+	domain         string
+	now            time.Time
+	many           bool
+	stdout, stderr io.Writer
+	status         int
+}
+
+// lookUp is the commands forward and reverse.
+func lookUp(name string, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	a, err := config.ParseArguments(args, "ask", "explain")
+	l := &lookup{reverse: name == "reverse", stdout: stdout, stderr: stderr}
+	switch {
+	case errors.Is(err, config.ErrHelp):
+		io.WriteString(stdout, lookupUsage)
+		return 0
+	case errors.Is(err, config.ErrVersion):
+		return printVersion(stdout)
+	case err != nil:
+		return cannot(stderr, err)
+	case len(a.Operands) == 0 || a.Has("explain") && (!l.reverse || a.Has("ask")):
+		io.WriteString(stderr, lookupUsage)
+		return unknown
+	}
+	if a.Has("ask") {
+		conn, err := dialDaemon(a.Flags, l.reverse)
+		if err != nil {
+			return cannot(stderr, err)
+		}
+		defer conn.Close()
+		l.answer = asking(conn, l.reverse)
+	} else {
+		c, err := config.Load(a.Flags, os.Environ())
+		if err != nil {
+			return cannot(stderr, err)
+		}
+		if err := l.prepare(c, a.Has("explain")); err != nil {
+			return cannot(stderr, err)
+		}
+	}
+	l.many = len(a.Operands) > 1 || a.Operands[0] == "-"
+	for _, operand := range a.Operands {
+		if operand == "-" {
+			l.lines(stdin)
+		} else {
+			l.one(operand)
+		}
+	}
+	return l.status
+}
+
+// prepare has the lookup answered as the daemon would with c.
+func (l *lookup) prepare(c *config.Config, explain bool) error {
+	codec, err := newCodec(c)
+	if err != nil {
+		return err
+	}
+	policy := rewrite.New(codec, c.Excluded, func(int, []byte) {})
+	answer := policy.Forward
+	if l.reverse {
+		answer = policy.Reverse
+	}
+	l.answer = func(address string) (string, error) {
+		result, err := answer(nil, []byte(address))
+		return string(result), err
+	}
+	if explain {
+		l.explain, l.secrets, l.domain, l.now = codec, len(c.Secrets), c.Domain, clock(c)()
+	}
+	return nil
+}
+
+func (l *lookup) lines(stdin io.Reader) {
+	lines := bufio.NewScanner(stdin)
+	lines.Buffer(nil, longestLine)
+	for lines.Scan() {
+		if address := strings.TrimSuffix(lines.Text(), "\r"); address != "" {
+			l.one(address)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		l.status = cannot(l.stderr, fmt.Errorf("standard input: %w", err))
+	}
+}
+
+func (l *lookup) one(address string) {
+	result, err := l.answer(address)
+	var refusal srs.Refusal
+	switch {
+	case errors.As(err, &refusal):
+		fmt.Fprintf(l.stderr, "postsrsd: <%s> not rewritten: %v\n", visible(address), err)
+		l.status = max(l.status, notRewritten)
+	case err != nil:
+		l.status = cannot(l.stderr, fmt.Errorf("<%s>: %w", visible(address), err))
+		return
+	case l.many:
+		fmt.Fprintf(l.stdout, "%s\t%s\n", address, result)
+	default:
+		fmt.Fprintln(l.stdout, result)
+	}
+	if l.explain != nil {
+		l.tell(address)
+	}
+}
+
+// tell prints what is known of an SRS address's signature.
+func (l *lookup) tell(address string) {
+	s, err := l.explain.Explain(address)
+	if err != nil {
+		return // the refusal has said it
+	}
+	line := func(name, format string, a ...any) {
+		fmt.Fprintf(l.stdout, "  %-11s%s\n", name, fmt.Sprintf(format, a...))
+	}
+	switch {
+	case s.Secret > 0:
+		line("signed by", "secret %d of %d", s.Secret, l.secrets)
+	case l.secrets == 1:
+		line("signed by", "another secret than the one here")
+	default:
+		line("signed by", "none of the %d secrets here", l.secrets)
+	}
+	if s.Domain != "" && !strings.EqualFold(s.Domain, l.domain) {
+		line("domain", "%s, while %s is the SRS domain here", visible(s.Domain), l.domain)
+	}
+	if s.Tag == "SRS1" {
+		line("signed on", "not known: an SRS1 address has no date, the SRS0 address at %s has", visible(s.Host))
+		return
+	}
+	const day = 24 * time.Hour
+	age := int(l.now.Sub(s.Signed) / day)
+	line("signed on", "%s, %s", s.Signed.Format(time.DateOnly), cmp.Or(days(age, " ago"), "today"))
+	last := s.Signed.AddDate(0, 0, age+s.DaysLeft).Format(time.DateOnly)
+	if s.DaysLeft < 0 {
+		line("valid", "until %s, %s", last, days(-s.DaysLeft, " ago"))
+	} else {
+		line("valid", "until %s, %s", last, cmp.Or(days(s.DaysLeft, " left"), "the last day"))
+	}
+}
+
+// days says a number of them, nothing for none.
+func days(n int, what string) string {
+	switch n {
+	case 0:
+		return ""
+	case 1:
+		return "1 day" + what
+	}
+	return strconv.Itoa(n) + " days" + what
+}
+
+// dialDaemon connects to the daemon that runs with these flags.
+func dialDaemon(flags []string, reverse bool) (net.Conn, error) {
+	c, wrong := config.Survey(flags, os.Environ())
+	for _, err := range wrong {
+		if c == nil || !errors.Is(err, config.ErrSecrets) {
+			return nil, err
+		}
+	}
+	port := c.ForwardPort
+	if reverse {
+		port = c.ReversePort
+	}
+	var conn net.Conn
+	var err error
+	for _, address := range c.Reach(port) {
+		if conn, err = net.DialTimeout("tcp", address, askTimeout); err == nil {
+			return conn, nil
+		}
+	}
+	return nil, fmt.Errorf("the daemon cannot be asked: %w", err)
+}
+
+// asking answers lookups by asking over conn. That a sender of the SRS domain
+// is found as it is means that it is not rewritten.
+func asking(conn net.Conn, reverse bool) func(string) (string, error) {
+	client := tcptable.NewClient(conn)
+	return func(address string) (string, error) {
+		conn.SetDeadline(time.Now().Add(askTimeout))
+		result, err := client.Lookup(address)
+		var said *tcptable.Error
+		switch {
+		case errors.As(err, &said) && said.Code == tcptable.CodeNotFound:
+			return "", srs.Refusal(said.Text)
+		case err != nil:
+			return "", fmt.Errorf("the daemon at %s: %w", conn.RemoteAddr(), err)
+		case !reverse && result == address:
+			return "", rewrite.ErrOwnDomain
+		}
+		return result, nil
+	}
+}
+
+// visible is text that cannot pass for anything but one line.
+func visible(s string) string {
+	if q := strconv.Quote(s); strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsPrint(r) }) {
+		return q[1 : len(q)-1]
+	}
+	return s
+}
+
+// cannot says why something could not be found out.
+func cannot(stderr io.Writer, err error) int {
+	fail(stderr, err)
+	return unknown
+}
