@@ -40,6 +40,8 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		switch args[at] {
 		case "forward", "reverse":
 			return lookUp(args[at], rest, stdin, stdout, stderr)
+		case "config":
+			return showConfig(rest, stdout, stderr)
 		}
 	}
 	c, err := config.Load(args, os.Environ())
