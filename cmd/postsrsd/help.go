@@ -20,6 +20,7 @@ const usage = `Usage:
     postsrsd forward ADDRESS...   print the sender to use instead
     postsrsd reverse ADDRESS...   print the recipient that a bounce belongs to
     postsrsd config               print the settings and where they come from
+    postsrsd check                tell what is wrong with settings, Postfix, DNS
                                   (each command explains itself with -h)
 
 Postsrsd answers Postfix over tcp_table or socketmap: on the forward port the

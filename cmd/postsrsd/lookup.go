@@ -114,10 +114,7 @@ func (l *lookup) prepare(c *config.Config, explain bool) error {
 	if l.reverse {
 		answer = policy.Reverse
 	}
-	l.answer = func(address string) (string, error) {
-		result, err := answer(nil, []byte(address))
-		return string(result), err
-	}
+	l.answer = onStrings(answer)
 	if explain {
 		l.explain, l.secrets, l.domain, l.now = codec, len(c.Secrets), c.Domain, clock(c)()
 	}

@@ -42,6 +42,8 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 			return lookUp(args[at], rest, stdin, stdout, stderr)
 		case "config":
 			return showConfig(rest, stdout, stderr)
+		case "check":
+			return checkHost(rest, stdout, stderr)
 		}
 	}
 	c, err := config.Load(args, os.Environ())

@@ -19,10 +19,12 @@ func TestRooms(t *testing.T) {
 		"internal/server":     {"tcptable", "socketmap"},
 		"internal/privilege":  {},
 		"internal/supervisor": {"internal/config", "internal/privilege", "internal/server"},
-		"cmd/postsrsd":        {"srs", "tcptable", "internal/config", "internal/rewrite", "internal/server", "internal/supervisor"},
+		"internal/check":      {"tcptable", "internal/config"},
+		"cmd/postsrsd":        {"srs", "tcptable", "internal/check", "internal/config", "internal/rewrite", "internal/server", "internal/supervisor"},
 
 		// What no part of the daemon imports: tests and what make runs.
 		"internal/golden":                    {},
+		"internal/dnstest":                   {},
 		"internal/demo":                      {"srs", "tcptable"},
 		"internal/e2e":                       {},
 		"internal/bench":                     {"srs", "tcptable", "socketmap"},

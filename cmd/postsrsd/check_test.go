@@ -1,0 +1,186 @@
+package main_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// site is a settings file and what belongs to it.
+type site struct {
+	dir, settings, secret string
+}
+
+// newSite makes one that is sound but for the lines of settings added.
+func newSite(t testing.TB, settings string) site {
+	t.Helper()
+	s := site{dir: shortDir(t)}
+	os.Mkdir(filepath.Join(s.dir, "jail"), 0o755)
+	s.secret = writeFile(t, s.dir, "secret", "0123456789abcdef\n")
+	f, r := freePorts(t)
+	s.settings = writeFile(t, s.dir, "settings", strings.ReplaceAll(fmt.Sprintf("SRS_DOMAIN=example.com\nSRS_SECRET=$T/secret\n"+
+		"SRS_FORWARD_PORT=%s\nSRS_REVERSE_PORT=%s\nRUN_AS=nobody\nCHROOT=$T/jail\n%s", f, r, settings), "$T", s.dir))
+	os.Chmod(s.settings, 0o644)
+	return s
+}
+
+func (s site) check(t testing.TB, args ...string) ran {
+	t.Helper()
+	// Without command's clock, which is warned of.
+	got := finish(t, exec.Command(program, append([]string{"check", "--skip=postfix,dns", "--env-file", s.settings}, args...)...), "")
+	got.stdout = strings.ReplaceAll(got.stdout, s.dir, "$T")
+	return got
+}
+
+// TestCheckSettings brings about each finding of the group settings.
+func TestCheckSettings(t *testing.T) {
+	for _, test := range []struct {
+		settings string
+		prepare  func(s site)
+		status   int
+		want     string // a line
+	}{
+		{settings: "SRS_DOMIAN=x\n", want: "warning  $T/settings:7: SRS_DOMIAN is no variable of postsrsd and has no effect: write SRS_DOMAIN"},
+		{settings: "srs_domain=x\n", want: "warning  $T/settings:7: srs_domain is no variable of postsrsd and has no effect: write SRS_DOMAIN"},
+		{settings: "SRS_HASH_MINIMUM=4\n", want: "warning  $T/settings:7: SRS_HASH_MINIMUM is no variable of postsrsd and has no effect: write SRS_HASHMIN"},
+		{settings: "HELPER=x\n", want: "note     $T/settings:7: HELPER is no variable of postsrsd: it has an effect only if the file itself uses it"},
+		{settings: "srs-domain = x\n", want: "warning  $T/settings:7: srs-domain: not found"},
+		{settings: "SRS_SEPARATOR=x\nSRS_TIMEOUT=y\n", status: 1,
+			want: "error    settings: the daemon does not start: SRS separator character must be one of '=+-' ($T/settings:7: SRS_SEPARATOR=x): put it right; postsrsd -h lists what can be said\n" +
+				"error    $T/settings:8: the daemon does not start: SRS_TIMEOUT=y: give a number of seconds, 0 for no limit: put it right; postsrsd -h lists what can be said"},
+		{settings: "SRS_SECRET=$T/none\n", status: 1,
+			want: "error    settings: the daemon does not start: Cannot open file with secret: $T/none: no such file or directory: postsrsd secret writes one"},
+		{settings: "SRS_SECRET_LENGTH=17\n", want: "warning  $T/secret: secret 1 of 1 has 16 characters, fewer than SRS_SECRET_LENGTH (17)"},
+		{settings: "SRS_SECRET_LENGTH=3\n", prepare: func(s site) { os.WriteFile(s.secret, []byte("0123456789abcdef\nshort"), 0o600) },
+			want: "warning  $T/secret: secret 2 of 2 has 5 bytes: who sees one address can find it out by trying: postsrsd secret --rotate"},
+		{prepare: func(s site) { os.Chmod(s.secret, 0o604) }, status: 1,
+			want: "error    $T/secret: every user of this host may read or change the secret (mode 0604), and so sign addresses: chmod 600 $T/secret"},
+		{prepare: func(s site) { os.Chmod(s.secret, 0o620) }, want: "warning  $T/secret: the file's group may change the secret (mode 0620): chmod 600 $T/secret"},
+		{prepare: func(s site) { os.Chmod(s.secret, 0o640) }, want: "note     $T/secret: the file's group may read the secret (mode 0640)"},
+		{prepare: func(s site) { when := time.Date(2016, 12, 1, 0, 0, 0, 0, time.UTC); os.Chtimes(s.secret, when, when) },
+			want: "note     $T/secret: the secret is the same since 2016-12-01: postsrsd secret --rotate"},
+		{settings: "CHROOT=\n", want: "note     CHROOT ($T/settings:7): no jail: the daemon sees the whole file system"},
+		{settings: "CHROOT=$T/none\n", status: 1, want: "error    CHROOT ($T/settings:7): the daemon does not start: the jail $T/none is not there: mkdir $T/none, or set CHROOT to a directory"},
+		{settings: "CHROOT=$T/secret\n", status: 1, want: "error    CHROOT ($T/settings:7): the daemon does not start: the jail $T/secret is no directory: set CHROOT to a directory"},
+		{prepare: func(s site) { os.Chmod(s.dir+"/jail", 0o777) }, want: "warning  $T/jail: anyone may put files into the jail (mode 0777): chmod o-w $T/jail"},
+		{settings: "RUN_AS=\n", want: "note     RUN_AS ($T/settings:7): no user to become: the daemon serves as the user that starts it"},
+		{settings: "RUN_AS=nosuchuser\n", status: 1, want: "error    RUN_AS ($T/settings:7): the daemon does not start: user: unknown user nosuchuser: adduser --system --group nosuchuser, or set RUN_AS to a user"},
+		{settings: "RUN_AS=0\n", want: "warning  RUN_AS ($T/settings:7): the daemon serves as root: set RUN_AS to a user of its own"},
+		{settings: "SRS_HASHMIN=3\n", want: "warning  SRS_HASHMIN ($T/settings:7): hashes of 3 characters are accepted: one of 54872 guesses makes this host a relay for bounces to anyone: set SRS_HASHMIN to 4 or more"},
+		{settings: "SRS_HASHLENGTH=12\n", want: "note     SRS_HASHLENGTH ($T/settings:7): the hash takes 12 of the 64 octets that a local part may have; some hosts refuse longer ones"},
+		{settings: "SRS_EXCLUDE_DOMAINS='a.b.example, .b.example c.example'\n",
+			want: "note     SRS_EXCLUDE_DOMAINS ($T/settings:7): 1 of 3 excluded domains are covered by others: a.b.example by .b.example\n" +
+				"ok       SRS_EXCLUDE_DOMAINS ($T/settings:7): 3 domains are excluded"},
+		{settings: "SRS_EXCLUDE_DOMAINS=Example.com\n", want: "note     SRS_EXCLUDE_DOMAINS ($T/settings:7): Example.com is the SRS domain, which is not rewritten anyway: leave it out"},
+		{settings: "SRS_EXCLUDE_DOMAINS=a@b.example\n",
+			want: "warning  $T/settings:7: a@b.example among the excluded domains is no domain and excludes nothing (1 such in all)"},
+		{want: "ok       SRS_DOMAIN ($T/settings:1): the daemon starts with these settings, and rewrites into example.com"},
+		{settings: "SRS_FORWARD_PORT=1\n", want: "warning  127.0.0.1:1: nothing listens here: the daemon does not run, and Postfix defers all mail that it would ask about: start postsrsd"},
+	} {
+		s := newSite(t, test.settings)
+		if test.prepare != nil {
+			test.prepare(s)
+		}
+		got := s.check(t)
+		if !strings.Contains(got.stdout, test.want+"\n") || got.status != test.status || got.stderr != "" {
+			t.Errorf("exit status %d, want %d\n%s%s\nwant:\n%s", got.status, test.status, got.stdout, got.stderr, test.want)
+		}
+	}
+}
+
+// TestCheckWithoutRights runs as somebody who may not read the secret.
+func TestCheckWithoutRights(t *testing.T) {
+	s := newSite(t, "")
+	cmd := exec.Command(program, "check", "--skip=postfix,dns", "--env-file", s.settings)
+	asNobody(cmd)
+	const want = "the secret cannot be read by this user, so what needs it was not looked at"
+	if got := finish(t, cmd, ""); got.status != 2 || !strings.Contains(got.stdout, want) {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestCheckDaemon checks beside a daemon that serves by the settings, by
+// others, and beside something else on its ports.
+func TestCheckDaemon(t *testing.T) {
+	s := newSite(t, "")
+	serve := func(flags ...string) *daemon {
+		return start(t, launch{args: append([]string{"--env-file", s.settings, "-u", "", "-c", "", "--log=stderr"}, flags...)})
+	}
+	wants := func(name, level, want string) {
+		t.Helper()
+		got := s.check(t)
+		if !strings.Contains(got.stdout, want) || !strings.HasPrefix(got.stdout[strings.LastIndex(got.stdout[:strings.Index(got.stdout+want, want)], "\n")+1:], level) {
+			t.Errorf("%s: %+v, want %s", name, got, want)
+		}
+	}
+	d := serve()
+	wants("the same", "ok", "the daemon runs and answers as these settings say")
+	if got := s.check(t); got.status != 0 || strings.Contains(got.stdout, "warning") {
+		t.Errorf("on a sound host: %+v", got)
+	}
+	d.stop()
+	d = serve("-d", "other.example")
+	wants("another domain", "warning", `by these settings it were "SRS0=`)
+	d.stop()
+	d = serve("-s", writeFile(t, s.dir, "other", "other-secret-0000"))
+	wants("another secret", "warning", "the daemon does not reverse what these settings sign: reload postsrsd")
+	d.stop()
+
+	settings, _ := os.ReadFile(s.settings)
+	for line := range strings.Lines(string(settings)) {
+		if port, ok := strings.CutPrefix(strings.TrimSpace(line), "SRS_FORWARD_PORT="); ok {
+			ln, err := net.Listen("tcp", "127.0.0.1:"+port)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer ln.Close()
+			go func() {
+				for {
+					conn, err := ln.Accept()
+					if err != nil {
+						return
+					}
+					conn.Write([]byte("220 mail.example.com ESMTP\r\n"))
+					conn.Close()
+				}
+			}()
+		}
+	}
+	wants("another service", "error", "what listens here does not answer as postsrsd does")
+}
+
+func TestCheckArguments(t *testing.T) {
+	for _, test := range []struct {
+		args   []string
+		stderr string
+	}{
+		{[]string{"x"}, "Usage:\n    postsrsd check"},
+		{[]string{"--skip=dns,pstfix"}, "--skip=dns,pstfix: give one of settings, postfix, dns"},
+		{[]string{"--address=example.com"}, "--address=example.com: give an IP address"},
+		{[]string{"--time=0"}, "--time=0: give a number of seconds"},
+		{[]string{"--time=soon"}, "--time=soon: give a number of seconds"},
+		{[]string{"--frob"}, "unrecognized option '--frob'"},
+	} {
+		if got := command(t, "", append([]string{"check"}, test.args...)...); got.status != 2 || !strings.Contains(got.stderr, test.stderr) || got.stdout != "" {
+			t.Errorf("%q: %+v", test.args, got)
+		}
+	}
+}
+
+func TestCheckJSON(t *testing.T) {
+	s := newSite(t, "SRS_DOMIAN=x\n")
+	got := s.check(t, "--json")
+	var findings []struct{ Group, Level, Where, What, Do string }
+	if err := json.Unmarshal([]byte(got.stdout), &findings); err != nil || len(findings) == 0 || got.status != 0 {
+		t.Fatalf("%v: %+v", err, got)
+	}
+	if f := findings[0]; f.Group != "settings" || f.Level != "warning" || f.Where != "$T/settings:7" || f.Do != "write SRS_DOMAIN" {
+		t.Errorf("%+v", f)
+	}
+}

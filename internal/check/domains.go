@@ -1,0 +1,217 @@
+package check
+
+import (
+	"errors"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// domainLists are the parameters that say for which domains Postfix takes
+// mail from anyone.
+var domainLists = []string{"mydestination", "virtual_alias_domains", "virtual_mailbox_domains", "relay_domains"}
+
+// sockets looks at sockets in the file system, which a chrooted process finds
+// elsewhere.
+func (p *postfix) sockets() {
+	for _, name := range []string{"sender_canonical_maps", "recipient_canonical_maps"} {
+		for _, t := range tablesIn(p.parameters[name]) {
+			if t.kind != "unix" {
+				continue
+			}
+			for _, s := range p.services {
+				if s.command != "cleanup" && s.command != "smtpd" {
+					continue
+				}
+				path := t.path
+				if !filepath.IsAbs(path) || s.chroot {
+					path = filepath.Join(p.parameters["queue_directory"], path)
+				}
+				if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+					why := ""
+					if s.chroot {
+						why = ", being chrooted"
+					}
+					p.run.found(Error, "master.cf: "+s.name, "write tcp:localhost:PORT, or put the socket there",
+						"%s looks for the socket of %s at %s%s, where none is", s.command, t.text, path, why)
+				}
+			}
+		}
+	}
+}
+
+// acceptance looks whether Postfix takes mail to the SRS domain.
+func (p *postfix) acceptance() {
+	r := p.run
+	domain := strings.ToLower(r.Config.Domain)
+	if domain == "" {
+		return
+	}
+	before := len(r.findings)
+	for _, name := range domainLists {
+		if p.contains(name, domain) {
+			r.found(OK, p.main(name), "", "Postfix takes bounces to %s", domain)
+			return
+		}
+	}
+	if len(r.findings) == before {
+		r.found(Error, p.main("mydestination"), "add it to mydestination, or to virtual_alias_domains",
+			"Postfix does not take mail to the SRS domain %s: bounces are refused", domain)
+	}
+}
+
+// contains tells whether a list of domains has domain. A table that cannot be
+// asked is a finding.
+func (p *postfix) contains(name, domain string) bool {
+	names := []string{domain}
+	if slices.Contains(items(p.parameters["parent_domain_matches_subdomains"]), name) {
+		for rest := domain; strings.Contains(rest, "."); names = append(names, rest) {
+			_, rest, _ = strings.Cut(rest, ".")
+		}
+	}
+	for _, item := range items(p.parameters[name]) {
+		not := strings.HasPrefix(item, "!")
+		item = strings.TrimLeft(item, "!")
+		in := false
+		switch {
+		case strings.HasPrefix(item, "/"):
+			in = slices.ContainsFunc(p.lines(name, item), func(line string) bool { return slices.Contains(names, strings.ToLower(line)) })
+		case strings.Contains(item, ":"):
+			for _, key := range names {
+				_, err := p.postmap(key, item)
+				if err != nil && err != errNotFound {
+					p.run.unseen(p.main(name), "", "%s cannot be asked for %s: %v", item, key, err)
+				}
+				in = in || err == nil
+			}
+		default:
+			in = slices.Contains(names, strings.ToLower(item))
+		}
+		if in {
+			return !not
+		}
+	}
+	return false
+}
+
+// lines are the entries of a file that stands in a list.
+func (p *postfix) lines(name, path string) []string {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		p.run.unseen(p.main(name), "", "%v", err)
+	}
+	var all []string
+	for line := range strings.Lines(string(text)) {
+		if !strings.HasPrefix(line, "#") {
+			all = append(all, items(line)...)
+		}
+	}
+	return all
+}
+
+// local looks at the domains that are delivered here: their senders need not
+// be rewritten.
+func (p *postfix) local() {
+	r := p.run
+	host := strings.ToLower(p.parameters["myhostname"])
+	seen := map[string]bool{host: true, strings.ToLower(r.Config.Domain): true}
+	var rewritten []string
+	for _, name := range domainLists[:3] {
+		for _, domain := range p.listed(name) {
+			domain = strings.ToLower(domain)
+			if seen[domain] || !strings.Contains(domain, ".") || strings.HasPrefix(domain, "localhost.") || strings.ContainsAny(domain, "@*!/[") {
+				continue
+			}
+			seen[domain] = true
+			r.host.domains = append(r.host.domains, domain)
+			if r.rewrites("postmaster@" + domain) {
+				rewritten = append(rewritten, domain)
+			}
+		}
+	}
+	if n := len(rewritten); n > 0 {
+		more := ""
+		if n > 5 {
+			more = " …"
+		}
+		r.found(Warning, source(r.Config, "Excluded"), "add to SRS_EXCLUDE_DOMAINS: "+strings.Join(rewritten[:min(n, 5)], " ")+more,
+			"%d of the domains that are delivered here are not excluded: their senders are rewritten, and their own SPF counts for nothing", n)
+	}
+	bouncer := p.parameters["double_bounce_sender"] + "@" + host
+	if host != "" && r.rewrites(bouncer) {
+		r.found(Note, source(r.Config, "Excluded"), "add to SRS_EXCLUDE_DOMAINS: "+host, "%s is rewritten: Postfix no longer knows its own probes and double bounces by it", bouncer)
+	}
+}
+
+func (r *run) rewrites(address string) bool {
+	if r.Forward == nil {
+		return false
+	}
+	_, err := r.Forward(address)
+	return err == nil
+}
+
+// listed are the domains of a list, those of tables too where they can list
+// their keys.
+func (p *postfix) listed(name string) []string {
+	var all []string
+	for _, item := range items(p.parameters[name]) {
+		switch {
+		case strings.HasPrefix(item, "/"):
+			all = append(all, p.lines(name, item)...)
+		case !strings.Contains(item, ":"):
+			all = append(all, item)
+		default:
+			keys, err := p.run.program("postmap", "-s", item)
+			if err != nil && err != errNotFound {
+				p.run.found(Note, p.main(name), "see that they are excluded", "the domains of %s cannot be listed", item)
+				continue
+			}
+			for line := range strings.Lines(keys) {
+				key, _, _ := strings.Cut(strings.TrimSpace(line), "\t")
+				all = append(all, key)
+			}
+		}
+	}
+	return all
+}
+
+// sendingAddresses are those that smtp(8) is told to send from.
+func (p *postfix) sendingAddresses() []netip.Addr {
+	var all []netip.Addr
+	for _, name := range []string{"smtp_bind_address", "smtp_bind_address6"} {
+		if a, err := netip.ParseAddr(p.parameters[name]); err == nil {
+			all = append(all, a)
+		}
+	}
+	if len(all) > 0 {
+		return all
+	}
+	interfaces := items(p.parameters["inet_interfaces"])
+	if slices.Contains(interfaces, "all") {
+		return nil
+	}
+	for _, name := range interfaces {
+		if a, err := netip.ParseAddr(strings.Trim(name, "[]")); err == nil && !a.IsLoopback() {
+			all = append(all, a)
+		}
+	}
+	return all
+}
+
+// ownAddresses are the addresses of the interfaces that strangers can reach.
+func (r *run) ownAddresses() []netip.Addr {
+	interfaces, _ := net.InterfaceAddrs()
+	var all []netip.Addr
+	for _, i := range interfaces {
+		prefix, err := netip.ParsePrefix(i.String())
+		if a := prefix.Addr(); err == nil && a.IsGlobalUnicast() && !a.IsPrivate() {
+			all = append(all, a)
+		}
+	}
+	return all
+}
