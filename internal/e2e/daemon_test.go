@@ -24,6 +24,7 @@ type daemonConfig struct {
 type daemon struct {
 	forwardPort, reversePort string
 	socket                   string // of a daemon that has this in place of the ports
+	args, env                []string // it was started with
 }
 
 // startDaemon starts the binary under test with its clock set, on two free ports of localhost, and returns when both
@@ -35,10 +36,12 @@ func startDaemon(t *testing.T, c daemonConfig) *daemon {
 	if err := os.WriteFile(secret, []byte(c.secret+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(daemonPath, append([]string{
+	d.args = append([]string{
 		"-s", secret, "-d", c.domain, "-f", d.forwardPort, "-r", d.reversePort, "--log=stderr",
-	}, c.flags...)...)
-	cmd.Env = append(os.Environ(), "POSTSRSD_FAKETIME="+strconv.FormatInt(c.clock.Unix(), 10))
+	}, c.flags...)
+	d.env = append(os.Environ(), "POSTSRSD_FAKETIME="+strconv.FormatInt(c.clock.Unix(), 10))
+	cmd := exec.Command(daemonPath, d.args...)
+	cmd.Env = d.env
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
 	// Registered before the process is, so that it runs when the process has ended and its log is complete.
