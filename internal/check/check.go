@@ -16,6 +16,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"regexp"
+	"sync"
 	"time"
 
 	"postsrsd/internal/config"
@@ -151,4 +153,10 @@ func (r *run) better(n int) bool {
 		}
 	}
 	return true
+}
+
+// pattern compiles an expression when it is first needed: the daemon, which is
+// the same program, needs none and should not hold them in memory.
+func pattern(expression string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expression) })
 }

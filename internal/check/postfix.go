@@ -3,7 +3,6 @@ package check
 import (
 	"fmt"
 	"net"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -97,13 +96,13 @@ type table struct {
 	name string // of the map, socketmap only
 }
 
-var tableText = regexp.MustCompile(`(?:^|[\s,{:])(tcp:[^\s,{}]+|socketmap:(?:inet|unix):[^\s,{}]+)`)
+var tableText = pattern(`(?:^|[\s,{:])(tcp:[^\s,{}]+|socketmap:(?:inet|unix):[^\s,{}]+)`)
 
 // tablesIn finds the socket tables in a list, those within pipemap:{…} and
 // the like too.
 func tablesIn(list string) (tables []table) {
 	for i, item := range items(list) {
-		for _, m := range tableText.FindAllStringSubmatch(item, -1) {
+		for _, m := range tableText().FindAllStringSubmatch(item, -1) {
 			t := table{text: m[1], item: i}
 			kind, rest, _ := strings.Cut(m[1], ":")
 			if t.kind = kind; kind == "socketmap" {

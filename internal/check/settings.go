@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"os/user"
-	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -69,11 +68,11 @@ func (r *run) wrong(err error) {
 }
 
 // located is a file at the beginning of a message, with or without a line.
-var located = regexp.MustCompile(`^(/[^ :]+(?::[0-9]+)?): (.*)$`)
+var located = pattern(`^(/[^ :]+(?::[0-9]+)?): (.*)$`)
 
 // place takes a message of package config apart.
 func place(message string) (where, what string) {
-	if m := located.FindStringSubmatch(message); m != nil {
+	if m := located().FindStringSubmatch(message); m != nil {
 		return m[1], m[2]
 	}
 	return Settings, message

@@ -3,7 +3,6 @@ package check
 import (
 	"fmt"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -118,7 +117,7 @@ func lintTerms(terms []term) (problems []problem) {
 	return problems
 }
 
-var modifierText = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9._-]*)=(.*)$`)
+var modifierText = pattern(`^([A-Za-z][A-Za-z0-9._-]*)=(.*)$`)
 
 var mechanisms = []string{"all", "include", "a", "mx", "ptr", "ip4", "ip6", "exists"}
 
@@ -127,7 +126,7 @@ func parseTerm(text string) (term, []problem) {
 	wrong := func(do, what string, a ...any) (term, []problem) {
 		return term{}, []problem{{Error, do, fmt.Sprintf(what, a...) + ": receivers refuse the record whole (permerror)"}}
 	}
-	if m := modifierText.FindStringSubmatch(text); m != nil {
+	if m := modifierText().FindStringSubmatch(text); m != nil {
 		t := term{text: text, name: strings.ToLower(m[1]), value: m[2]}
 		switch {
 		case t.name == "redirect" || t.name == "exp":
@@ -239,7 +238,7 @@ func parseNetwork(t term, colon bool) (term, []problem) {
 	return t, nil
 }
 
-var prefixText = regexp.MustCompile(`^(?:/(0|[1-9][0-9]?))?(?://(0|[1-9][0-9]{0,2}))?$`)
+var prefixText = pattern(`^(?:/(0|[1-9][0-9]?))?(?://(0|[1-9][0-9]{0,2}))?$`)
 
 // parseHost checks a and mx.
 func parseHost(t term, colon bool) (term, []problem) {
@@ -256,7 +255,7 @@ func parseHost(t term, colon bool) (term, []problem) {
 			return wrong("%s", why)
 		}
 	}
-	m := prefixText.FindStringSubmatch(t.prefix)
+	m := prefixText().FindStringSubmatch(t.prefix)
 	if m == nil {
 		return wrong("prefix lengths are written /0 to /32 and //0 to //128")
 	}
@@ -272,15 +271,15 @@ func parseHost(t term, colon bool) (term, []problem) {
 }
 
 var (
-	macro    = regexp.MustCompile(`%(?:[%_-]|\{([A-Za-z])([0-9]*)r?[.+,/_=-]*\})`)
-	macroEnd = regexp.MustCompile(`%(?:[%_-]|\{[^}]*\})$`)
-	topLabel = regexp.MustCompile(`\.[A-Za-z0-9]*[A-Za-z0-9-]*[A-Za-z-][A-Za-z0-9-]*\.?$`)
+	macro    = pattern(`%(?:[%_-]|\{([A-Za-z])([0-9]*)r?[.+,/_=-]*\})`)
+	macroEnd = pattern(`%(?:[%_-]|\{[^}]*\})$`)
+	topLabel = pattern(`\.[A-Za-z0-9]*[A-Za-z0-9-]*[A-Za-z-][A-Za-z0-9-]*\.?$`)
 )
 
 // badMacro says what is wrong with the macros in a string; explaining allows
 // those that only exp's text may have.
 func badMacro(s string, explaining bool) string {
-	for _, m := range macro.FindAllStringSubmatch(s, -1) {
+	for _, m := range macro().FindAllStringSubmatch(s, -1) {
 		switch letter := strings.ToLower(m[1]); {
 		case letter == "":
 		case strings.Contains("crt", letter) && !explaining:
@@ -291,7 +290,7 @@ func badMacro(s string, explaining bool) string {
 			return m[0] + " keeps no part"
 		}
 	}
-	if strings.Contains(macro.ReplaceAllString(s, ""), "%") {
+	if strings.Contains(macro().ReplaceAllString(s, ""), "%") {
 		return "a % that begins no macro is written %%"
 	}
 	return ""
@@ -305,9 +304,9 @@ func notDomainSpec(s string) string {
 		return why
 	case s == "":
 		return "the domain is missing"
-	case strings.ContainsAny(s, `:/"`) && !macro.MatchString(s):
+	case strings.ContainsAny(s, `:/"`) && !macro().MatchString(s):
 		return fmt.Sprintf("%q is no domain", s)
-	case !macroEnd.MatchString(s) && !topLabel.MatchString(s):
+	case !macroEnd().MatchString(s) && !topLabel().MatchString(s):
 		return fmt.Sprintf("%q is no full domain name", s)
 	case strings.Contains(s, ".."):
 		return fmt.Sprintf("%q is no domain", s)
