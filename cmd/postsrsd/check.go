@@ -77,7 +77,7 @@ func checkHost(args []string, stdout, stderr io.Writer) int {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), o.time)
 	defer cancel()
-	findings := check.Run(ctx, o.Options)
+	findings := append([]check.Finding{}, check.Run(ctx, o.Options)...) // not null in JSON
 	if o.json {
 		e := json.NewEncoder(stdout)
 		e.SetEscapeHTML(false)

@@ -184,3 +184,10 @@ func TestCheckJSON(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 }
+
+func TestCheckNothing(t *testing.T) {
+	want := ran{"[]\n", "", 0}
+	if got := newSite(t, "").check(t, "--json", "--skip=settings"); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}

@@ -227,6 +227,9 @@ func TestDNS(t *testing.T) {
 			if test.name == "sound" && f.Level > Note {
 				t.Errorf("on a sound host: %v", f)
 			}
+			if strings.HasPrefix(f.Where, ".") {
+				t.Errorf("what is no domain was looked up: %v", f)
+			}
 			if f.Unseen && !strings.Contains(test.name, "fail") {
 				t.Errorf("%s: %v", test.name, f)
 			}

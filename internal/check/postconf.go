@@ -94,8 +94,9 @@ func (p *postfix) main(parameter string) string {
 	return filepath.Join(p.parameters["config_directory"], "main.cf") + ": " + parameter
 }
 
-// errNotFound is postmap's answer that a table does not have a key.
-var errNotFound = errors.New("not found")
+// errNotFound is postmap's answer that a table does not have a key: it fails
+// without a word. So may another program, hence the text.
+var errNotFound = errors.New("it fails without a word")
 
 // postmap looks key up in table as Postfix would.
 func (p *postfix) postmap(key, table string) (string, error) {
@@ -103,9 +104,8 @@ func (p *postfix) postmap(key, table string) (string, error) {
 	return strings.TrimSuffix(value, "\n"), err
 }
 
-// program runs one of Postfix's programs and returns its output. Whatever it
-// writes to standard error besides failing is its error. The error is
-// errNotFound if it fails without a word, which is how postmap says that.
+// program runs one of Postfix's programs and returns its output. Where it
+// fails, the error is what it writes to standard error, or errNotFound.
 func (r *run) program(name string, args ...string) (string, error) {
 	path, err := lookPath(name)
 	if err != nil {

@@ -224,7 +224,7 @@ func TestCheckOtherPostfix(t *testing.T) {
 		{"postconf", `[ "$1" = -m ] || exec /usr/sbin/postconf "$@"; /usr/sbin/postconf -m | grep -v tcp`,
 			"has no table type tcp: the other type does too", 1},
 		{"postconf", "sleep 60", "warning  postconf: Postfix cannot be asked for its configuration: postconf does not end", 2},
-		{"postconf", "exit 3", "Postfix cannot be asked for its configuration", 2},
+		{"postconf", "exit 3", "Postfix cannot be asked for its configuration: it fails without a word", 2},
 		{"postconf", "yes | head -c 3000000", "Postfix does not ask the daemon", 1},
 		{"postmap", "sleep 60", "Postfix gets no answer: postmap does not end", 1},
 	} {
