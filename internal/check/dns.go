@@ -55,18 +55,31 @@ type names struct {
 
 // sending are the addresses that this host sends mail from.
 func (r *run) sending() []netip.Addr {
-	for _, addresses := range [][]netip.Addr{r.Addresses, r.host.addresses} {
-		if len(addresses) > 0 {
-			return addresses
+	if len(r.Addresses) > 0 {
+		return r.Addresses
+	}
+	all := r.host.addresses
+	has := map[int]bool{}
+	for _, a := range all {
+		has[a.BitLen()] = true
+	}
+	for _, a := range ownAddresses() {
+		if !has[a.BitLen()] && (r.host.families == nil || r.host.families[family(a)]) {
+			all = append(all, a)
 		}
 	}
-	own := slices.DeleteFunc(r.ownAddresses(), func(a netip.Addr) bool {
-		return r.host.families != nil && !r.host.families[map[bool]int{true: 4, false: 6}[a.Is4()]]
-	})
-	if len(own) == 0 {
+	if len(all) == 0 {
 		r.unseen("interfaces", "give --address=ADDR", "no address that others see: SPF was not evaluated")
 	}
-	return own
+	return all
+}
+
+// family is 4 or 6.
+func family(a netip.Addr) int {
+	if a.Is4() {
+		return 4
+	}
+	return 6
 }
 
 // bounces looks whether they arrive.
@@ -190,7 +203,7 @@ func (d *names) evaluate(domain string, srs bool, address netip.Addr) {
 	case result == spf.TempError:
 		d.unseen(where, "", "SPF cannot be evaluated for %s: %v", address, err)
 	case srs:
-		d.found(Error, where, fmt.Sprintf("add ip%d:%s", map[bool]int{true: 4, false: 6}[address.Is4()], address), "SPF says %s for mail from %s, which this host sends from: the rewriting is for nothing (%v)", result, address, err)
+		d.found(Error, where, fmt.Sprintf("add ip%d:%s", family(address), address), "SPF says %s for mail from %s, which this host sends from: the rewriting is for nothing (%v)", result, address, err)
 	case result == spf.Fail || result == spf.SoftFail:
 		d.found(Warning, where, "let this host send in its name, or rewrite its senders", "SPF says %s for mail from %s, and its senders stay as they are", result, address)
 	}

@@ -180,36 +180,37 @@ func (p *postfix) listed(name string) []string {
 	return all
 }
 
-// sendingAddresses are those that smtp(8) is told to send from.
+// sendingAddresses are those that smtp(8) is told to send from. Where that is
+// said for one family alone, the interfaces decide for the other.
 func (p *postfix) sendingAddresses() []netip.Addr {
 	var all []netip.Addr
-	for _, name := range []string{"smtp_bind_address", "smtp_bind_address6"} {
-		if a, err := netip.ParseAddr(p.parameters[name]); err == nil {
-			all = append(all, a)
+	for _, f := range []struct {
+		bind string
+		bits int
+	}{{"smtp_bind_address", 32}, {"smtp_bind_address6", 128}} {
+		candidates := []string{p.parameters[f.bind]}
+		if candidates[0] == "" {
+			candidates = items(p.parameters["inet_interfaces"])
 		}
-	}
-	if len(all) > 0 {
-		return all
-	}
-	interfaces := items(p.parameters["inet_interfaces"])
-	if slices.Contains(interfaces, "all") {
-		return nil
-	}
-	for _, name := range interfaces {
-		if a, err := netip.ParseAddr(strings.Trim(name, "[]")); err == nil && !a.IsLoopback() {
-			all = append(all, a)
+		for _, text := range candidates {
+			if a, err := netip.ParseAddr(strings.Trim(text, "[]")); err == nil && a.BitLen() == f.bits && !a.IsLoopback() {
+				all = append(all, a)
+			}
 		}
 	}
 	return all
 }
 
-// ownAddresses are the addresses of the interfaces that strangers can reach.
-func (r *run) ownAddresses() []netip.Addr {
+// sharedSpace is behind a provider's address translation, RFC 6598.
+var sharedSpace = netip.MustParsePrefix("100.64.0.0/10")
+
+// ownAddresses are the addresses of the interfaces that strangers see.
+func ownAddresses() []netip.Addr {
 	interfaces, _ := net.InterfaceAddrs()
 	var all []netip.Addr
 	for _, i := range interfaces {
 		prefix, err := netip.ParsePrefix(i.String())
-		if a := prefix.Addr(); err == nil && a.IsGlobalUnicast() && !a.IsPrivate() {
+		if a := prefix.Addr(); err == nil && a.IsGlobalUnicast() && !a.IsPrivate() && !sharedSpace.Contains(a) {
 			all = append(all, a)
 		}
 	}

@@ -151,8 +151,12 @@ func (p *postfix) view(v view) {
 	if t, ok := p.maps(v, "sender_canonical_maps", "forward"); ok {
 		all := items(v.get("sender_canonical_maps"))
 		if after := all[t.item+1:]; len(after) > 0 {
+			own := ""
+			if t.kind == "tcp" {
+				own = ", those of its own domain too"
+			}
 			r.found(Warning, v.where("sender_canonical_maps"), "put "+t.text+" last",
-				"%s is not asked for senders that postsrsd answers for, those of its own domain too", strings.Join(after, " "))
+				"%s is not asked for senders that postsrsd answers for%s", strings.Join(after, " "), own)
 		}
 		p.live(v, t, sender, func(answer string) string {
 			if !strings.HasPrefix(answer, "SRS0") && (r.Forward == nil || r.rewrites(sender)) {
@@ -284,7 +288,7 @@ func (p *postfix) reachable(t table) bool {
 		if err == nil {
 			conn.Close()
 		}
-		switch usable := families[map[bool]int{true: 4, false: 6}[a.Unmap().Is4()]]; {
+		switch usable := families[family(a.Unmap())]; {
 		case usable && err == nil:
 			return true
 		case usable:

@@ -250,7 +250,7 @@ func TestCheckHost(t *testing.T) {
 	d := &daemon{forwardPort: freePort(t), reversePort: freePort(t)}
 	main := soundMain(d)
 	main["virtual_alias_domains"] = "virtual.example"
-	main["smtp_bind_address"] = "192.0.2.25"
+	main["smtp_bind_address"], main["inet_protocols"] = "192.0.2.25", "ipv4"
 	var mainCf strings.Builder
 	for name, value := range main {
 		fmt.Fprintf(&mainCf, "%s = %s\n", name, value)
