@@ -71,7 +71,7 @@ func checkHost(args []string, stdout, stderr io.Writer) int {
 	if o.Config != nil && len(o.Config.Secrets) > 0 {
 		codec, err := newCodec(o.Config)
 		if err == nil {
-			o.Forward = onStrings(rewrite.New(codec, o.Config.Excluded, func(int, []byte) {}).Forward)
+			o.Forward = onStrings(rewrite.New(codec, o.Config.Excluded, o.Config.Domains, func(int, []byte) {}).Forward)
 		}
 		o.Now = clock(o.Config)()
 	}

@@ -88,7 +88,7 @@ func TestCheckSettings(t *testing.T) {
 			test.prepare(s)
 		}
 		got := s.check(t)
-		if !strings.Contains(got.stdout, test.want+"\n") || got.status != test.status || got.stderr != "" {
+		if strings.Count(got.stdout, test.want+"\n") != 1 || strings.Count(got.stdout, "every user") > 1 || got.status != test.status || got.stderr != "" {
 			t.Errorf("exit status %d, want %d\n%s%s\nwant:\n%s", got.status, test.status, got.stdout, got.stderr, test.want)
 		}
 	}

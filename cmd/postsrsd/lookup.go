@@ -109,7 +109,7 @@ func (l *lookup) prepare(c *config.Config, explain bool) error {
 	if err != nil {
 		return err
 	}
-	policy := rewrite.New(codec, c.Excluded, func(int, []byte) {})
+	policy := rewrite.New(codec, c.Excluded, c.Domains, func(int, []byte) {})
 	answer := policy.Forward
 	if l.reverse {
 		answer = policy.Reverse

@@ -35,7 +35,11 @@ func (r *run) settings() {
 	if c == nil {
 		return
 	}
+	exposed := config.SecretExposed(c.SecretFile)
 	for _, warning := range c.Warnings {
+		if exposed != "" && strings.Contains(warning, exposed) {
+			continue // said as an error below
+		}
 		where, what := place(warning)
 		r.found(Warning, where, "", "%s", what)
 	}
@@ -159,9 +163,10 @@ func (r *run) secretFile(path string) {
 				i+1, len(r.Config.Secrets), len(secret))
 		}
 	}
+	exposed := config.SecretExposed(path)
 	switch perm := info.Mode().Perm(); {
-	case perm&0o007 != 0:
-		r.found(Error, path, "chmod 600 "+path, "every user of this host may read or change the secret (mode %04o), and so sign addresses", perm)
+	case exposed != "":
+		r.found(Error, path, "chmod 600 "+path, "%s", exposed)
 	case perm&0o020 != 0:
 		r.found(Warning, path, "chmod 600 "+path, "the file's group may change the secret (mode %04o)", perm)
 	case perm&0o040 != 0:

@@ -20,7 +20,9 @@ type place struct {
 func newPlace(t testing.TB) *place {
 	t.Helper()
 	p := &place{dir: t.TempDir()}
-	p.write(t, "secret", "0123456789abcdef")
+	if err := os.Chmod(p.write(t, "secret", "0123456789abcdef"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	p.program(t, "postconf", `[ "$*" = "-h mydomain" ] && echo postfix.example`)
 	p.loader = Loader{
 		Files:      []string{p.path("default"), p.path("sysconfig")},

@@ -23,7 +23,7 @@ type daemonConfig struct {
 // daemon is a running postsrsd.
 type daemon struct {
 	forwardPort, reversePort string
-	socket                   string // of a daemon that has this in place of the ports
+	socket                   string   // of a daemon that has this in place of the ports
 	args, env                []string // it was started with
 }
 
