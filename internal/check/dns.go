@@ -8,14 +8,19 @@ import (
 	"strings"
 
 	"blitiri.com.ar/go/spf"
+	"golang.org/x/net/idna"
 )
 
 // dns looks at what other hosts see of the SRS domain and of the domains whose
 // senders stay.
 func (r *run) dns() {
-	domain := strings.ToLower(strings.TrimSuffix(r.Config.Domain, "."))
-	if domain == "" {
+	if r.Config.Domain == "" {
 		return // the settings have said it
+	}
+	domain, err := asciiName(r.Config.Domain)
+	if err != nil {
+		r.found(Error, r.Config.Domain, "set SRS_DOMAIN to a domain name", "the SRS domain cannot be in the DNS: %v", err)
+		return
 	}
 	resolver, err := newResolver(r.Resolver)
 	if err != nil {
@@ -34,8 +39,8 @@ func (r *run) dns() {
 	seen := map[string]bool{domain: true}
 	others := slices.Concat(r.Config.Excluded, r.host.domains)
 	for i, other := range others {
-		other = strings.ToLower(other)
-		if strings.HasPrefix(other, ".") || seen[other] {
+		other, err := asciiName(other)
+		if err != nil || strings.HasPrefix(other, ".") || seen[other] {
 			continue
 		}
 		seen[other] = true
@@ -45,6 +50,13 @@ func (r *run) dns() {
 		}
 		d.spf(other, false, addresses)
 	}
+}
+
+// asciiName is a domain as the DNS has it, in lower case and RFC 5890's
+// A-labels. Underscores may stand in it.
+func asciiName(domain string) (string, error) {
+	profile := idna.New(idna.MapForLookup(), idna.BidiRule(), idna.StrictDomainName(false))
+	return profile.ToASCII(strings.TrimSuffix(domain, "."))
 }
 
 // names are the domains in the DNS.
@@ -139,12 +151,6 @@ func (d *names) spf(domain string, srs bool, addresses []netip.Addr) {
 	most := Warning
 	if srs {
 		most = Error
-	}
-	for _, c := range domain {
-		if c >= 0x7f {
-			d.unseen(where, "", "a name that is not ASCII is not looked up")
-			return
-		}
 	}
 	found, meant, err := records(d.ctx, d.resolver, domain)
 	if err != nil && !notFound(err) {

@@ -237,6 +237,23 @@ func TestDNS(t *testing.T) {
 	}
 }
 
+// TestDNSNames holds under which name a domain is looked up.
+func TestDNSNames(t *testing.T) {
+	for domain, name := range map[string]string{
+		"B\u00fccher.example": "xn--bcher-kva.example", "_srs.Example.": "_srs.example", "stra\u00dfe.example": "xn--strae-oqa.example",
+	} {
+		findings := Run(t.Context(), Options{
+			Config:    &config.Config{Domain: domain},
+			Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.25")},
+			Resolver:  dnstest.Serve(t, name+" A 192.0.2.25\n"+name+" TXT v=spf1 a -all\n"),
+			Skip:      map[string]bool{Settings: true, Postfix: true},
+		})
+		wants(t, domain, findings, "ok "+name+" TXT: SPF passes for mail from 192.0.2.25")
+	}
+	findings := Run(t.Context(), Options{Config: &config.Config{Domain: "xn--\u00fc.example"}, Resolver: "127.0.0.1:1", Skip: map[string]bool{Settings: true, Postfix: true}})
+	wants(t, "no name", findings, "error the SRS domain cannot be in the DNS")
+}
+
 // change takes lines out of text and adds some.
 func change(text, changes string) string {
 	for c := range strings.Lines(changes) {
