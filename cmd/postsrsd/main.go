@@ -35,7 +35,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	}
 	// The other commands take the daemon's flags, before their name too, so
 	// that they can be put behind any command line of the daemon's.
-	if at := config.CommandAt(args); at >= 0 {
+	if at := config.CommandAt(args, "forward", "reverse", "config", "check"); at >= 0 {
 		rest := slices.Concat(args[:at], args[at+1:])
 		switch args[at] {
 		case "forward", "reverse":

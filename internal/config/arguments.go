@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/pborman/getopt/v2"
@@ -53,15 +54,19 @@ func ParseArguments(args []string, own ...string) (Arguments, error) {
 }
 
 // CommandAt is the place of the first argument that is neither a flag of the
-// daemon's nor a flag's value, -1 when there is none, or when the flags before
-// it are wrong or ask for help.
-func CommandAt(args []string) int {
+// daemon's nor a flag's value, if it is one of names. It is -1 otherwise, and
+// when the flags before it are wrong or ask for help.
+func CommandAt(args []string, names ...string) int {
+	named := func(arg string) bool { return slices.Contains(names, arg) }
+	if !slices.ContainsFunc(args, named) {
+		return -1 // as on nearly every start of the daemon
+	}
 	var uses []use
 	set := flagSet(&uses)
-	if err := parseWith(set, args); err != nil || set.State() != getopt.EndOfOptions {
+	if err := parseWith(set, args); err != nil || set.State() != getopt.EndOfOptions || !named(set.Arg(0)) {
 		return -1
 	}
-	return len(args) - len(set.Args())
+	return len(args) - set.NArgs()
 }
 
 // again is a use as arguments that are read as it.

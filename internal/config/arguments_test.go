@@ -58,9 +58,9 @@ func TestArgumentsAgain(t *testing.T) {
 func TestCommandAt(t *testing.T) {
 	for args, want := range map[string]int{
 		"": -1, "check": 0, "-d example.com check": 2, "-dexample.com -e check --json": 2, "-s check": -1,
-		"-- check": -1, "-h check": -1, "-y check": -1, "-e": -1,
+		"-- check": -1, "-h check": -1, "-y check": -1, "-e": -1, "config": 0, "chek": -1, "x check": -1, "-s config check": 2,
 	} {
-		if got := CommandAt(strings.Fields(args)); got != want {
+		if got := CommandAt(strings.Fields(args), "check", "config"); got != want {
 			t.Errorf("%s: %d, want %d", args, got, want)
 		}
 	}

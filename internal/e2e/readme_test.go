@@ -26,6 +26,7 @@ func TestReadme(t *testing.T) {
 		"make test",
 		"apt install ./postsrsd_*_amd64.deb", "dnf install ./postsrsd-*.x86_64.rpm",
 		"postsrsd secret --rotate", "systemctl reload postsrsd",
+		"postsrsd check",
 	}
 	here := []string{"make run", "postmap -q alice@example.org tcp:localhost:10001", "postconf sender_canonical_maps"}
 	var mainCF []string
