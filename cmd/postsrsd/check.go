@@ -119,6 +119,9 @@ func readCheckOptions(a config.Arguments) (o checkOptions, err error) {
 	for _, o.Resolver = range a.Own["resolver"] {
 	}
 	o.Config, o.Wrong = config.Survey(a.Flags, os.Environ())
+	if o.Config != nil && o.Config.ForwardPort == "" {
+		return o, fmt.Errorf("%s: check looks at settings of 1.x's kind only, not yet at a daemon that serves no ports", o.Config.Conf)
+	}
 	return o, nil
 }
 

@@ -108,7 +108,7 @@ func printSettings(w io.Writer, c *config.Config) {
 }
 
 func row(w io.Writer, name, value, from string) {
-	fmt.Fprintf(w, "%-21s %-29s %s\n", name, value, from)
+	fmt.Fprintf(w, "%-22s %-29s %s\n", name, value, from)
 }
 
 // settingName is how the administrator says a setting.

@@ -36,6 +36,9 @@ SRS_ALPHABET +/ built-in
 SRS_EXCLUDE_DOMAINS 2 domains T/settings
 a.example
 .b.example
+SRS_DOMAINS none built-in
+SRS_DOMAINS_FILE none built-in
+SRS_DOMAINS_FILE_WATCH off built-in
 SRS_LISTEN_ADDR 127.0.0.1 default with a settings file
 SRS_FORWARD_PORT 10001 default with a settings file
 SRS_REVERSE_PORT 10002 default with a settings file
@@ -43,6 +46,9 @@ SRS_REVERSE_PORT 10002 default with a settings file
 SRS_TIMEOUT 5 command line: -t
 SRS_CONNECTION_LIMIT 4096 built-in
 SRS_REQUEST_LIMIT 32768 built-in
+SRS_SOCKETMAP none built-in
+SRS_SOCKET_MODE 0666 built-in
+SRS_SOCKET_OWNER none built-in
 CHROOT /var/lib/postsrsd default with a settings file
 RUN_AS none T/settings
 SRS_PID_FILE none built-in
@@ -88,12 +94,12 @@ func TestConfigRefuses(t *testing.T) {
 		{[]string{"config", "-h"}, 0, "Usage:", ""},
 		{[]string{"config", "-v"}, 0, "postsrsd ", ""},
 		{[]string{"config", "--env-file", filepath.Join(dir, "none")}, 1, "", "cannot read the settings file"},
-		{[]string{"config", "-d", "example.com", "-n", "99", "-f", "x"}, 1, "SRS_HASHLENGTH        4 ",
+		{[]string{"config", "-d", "example.com", "-n", "99", "-f", "x"}, 1, "SRS_HASHLENGTH         4 ",
 			"-n 99: give a number from 1 to 27\npostsrsd: -f x: no such service"},
 		{[]string{"config", "--as=env", "-d", "example.com", "-n", "99", "-s", settings}, 1, "", "-n 99"},
 		{[]string{"config", "--as=env", "-d", "example.com", "-s", settings, "-p", "/a b"}, 1, "", "SRS_EXTRA_OPTIONS cannot hold"},
 		// As somebody who may not read the secret.
-		{[]string{"config", "--env-file", settings}, 1, "SRS_DOMAIN            example.com", "Cannot open file with secret"},
+		{[]string{"config", "--env-file", settings}, 1, "SRS_DOMAIN             example.com", "Cannot open file with secret"},
 		{[]string{"config", "--as=env", "--env-file", settings}, 1, "SRS_DOMAIN='example.com'\n", "Cannot open file with secret"},
 	} {
 		cmd := exec.Command(program, test.args...)

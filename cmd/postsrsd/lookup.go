@@ -212,6 +212,9 @@ func dialDaemon(flags []string, reverse bool) (net.Conn, error) {
 	if reverse {
 		port = c.ReversePort
 	}
+	if port == "" {
+		return nil, fmt.Errorf("%s: the daemon serves no ports: ask it with postmap -q ADDRESS socketmap:%s:forward, or :reverse", c.Conf, c.Socketmap)
+	}
 	var conn net.Conn
 	var err error
 	for _, address := range c.Reach(port) {

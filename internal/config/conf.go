@@ -113,8 +113,9 @@ func (ld *loading) withoutSetting(path, key string, v word) error {
 			return fmt.Errorf(cannot, "milter")
 		}
 	case "envelope-database":
+		// Nothing is lost without it as long as senders are embedded.
 		if v.text != "" {
-			return fmt.Errorf(cannot, "envelope database")
+			ld.warn("%s:%d: envelope-database has no effect: this version embeds every sender", printable(path), v.line)
 		}
 	case "original-envelope":
 		switch v.text {

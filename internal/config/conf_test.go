@@ -268,6 +268,7 @@ func TestConfWarnings(t *testing.T) {
 		{"domains-file = $T/domains", []string{"$T/domains:2: \"b c\" is no domain and stands for none (2 such in all)"}},
 		{"domains-file-watch = on", []string{"$T/conf:3: domains-file-watch = on: there is no file of domains to watch"}},
 		{"hash-minimum = 8", []string{"$T/conf:3: hash-minimum = 8: lowered to the hash length, 4, as longer hashes are never written"}},
+		{"envelope-database = \"sqlite:/x\"", []string{"$T/conf:3: envelope-database has no effect: this version embeds every sender"}},
 		{"seccomp = on", []string{"$T/conf:3: seccomp has no effect: system calls are filtered by the service manager or not at all"}},
 		{"secrets-file = $T/short", []string{"$T/conf:2: secrets-file has no effect: it is given again at line 3", "$T/short: secret 1 of 1 has 5 characters, fewer than 16"}},
 		{"daemonize = on syslog = off", []string{"$T/conf:3: syslog = off: the log goes to syslog all the same, as there is no standard error in the background"}},
@@ -276,6 +277,7 @@ func TestConfWarnings(t *testing.T) {
 		p := newPlace(t)
 		p.write(t, "domains", "a.example\nb c\n*\n")
 		p.write(t, "short", "12345")
+		os.Chmod(p.path("short"), 0o600)
 		p.write(t, "conf", strings.ReplaceAll("srs-domain = a\nsecrets-file = $T/secret\n"+test.conf, "$T", p.dir))
 		got := slices.Clone(p.mustLoad(t, []string{"-C$T/conf"}, nil).Warnings)
 		for i := range got {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -36,6 +37,21 @@ func (c *Config) Text(name string) string {
 		return flag(c.AlwaysRewrite)
 	case "Excluded":
 		return strings.Join(c.Excluded, " ")
+	case "Domains":
+		return strings.Join(c.Domains, " ")
+	case "DomainsFile":
+		return c.DomainsFile
+	case "DomainsFileWatch":
+		if c.DomainsFileWatch {
+			return "on"
+		}
+		return "off"
+	case "Socketmap":
+		return c.Socketmap.String()
+	case "SocketMode":
+		return fmt.Sprintf("%04o", c.SocketMode)
+	case "SocketOwner":
+		return c.SocketOwner
 	case "ListenAddr":
 		return c.ListenAddr
 	case "ForwardPort":
@@ -77,6 +93,9 @@ func (c *Config) Text(name string) string {
 // stands in SRS_EXTRA_OPTIONS. POSTSRSD_FAKETIME is the environment's and not
 // among it. The error is about a value that cannot be said there.
 func (c *Config) SettingsFile() (string, error) {
+	if c.ForwardPort == "" {
+		return "", errors.New("no ports are served, only a socketmap, and a settings file always has ports")
+	}
 	var file strings.Builder
 	var options []string
 	done := map[string]bool{"": true, "FakeTime": true}
