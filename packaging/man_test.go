@@ -3,6 +3,7 @@ package packaging_test
 
 import (
 	"os"
+	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
@@ -69,7 +70,7 @@ func same(t *testing.T, what string, has, needs []string) {
 
 func TestManualNamesEveryFlag(t *testing.T) {
 	page := read(t, "man/postsrsd.8")
-	same(t, "postsrsd.8", items(page, "Fl"), append(flags(), "-if-missing", "-rotate"))
+	same(t, "postsrsd.8", items(page, "Fl"), append(flags(), options(t)...))
 	synopsis, _, _ := strings.Cut(page[strings.Index(page, ".Sh SYNOPSIS"):], ".Sh DESCRIPTION")
 	clusters := regexp.MustCompile(`Fl ([46AD]+|h \| v)`).FindAllString(synopsis, -1)
 	for _, flag := range flags() {
@@ -78,6 +79,23 @@ func TestManualNamesEveryFlag(t *testing.T) {
 			t.Errorf("the synopsis has no -%s", flag)
 		}
 	}
+}
+
+// options are what the commands take beside the daemon's flags, as their own help tells.
+func options(t *testing.T) (all []string) {
+	t.Helper()
+	for _, command := range []string{"secret", "forward", "reverse", "config", "check"} {
+		help, err := exec.Command("go", "run", "../cmd/postsrsd", command, "-h").CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s -h: %v\n%s", command, err, help)
+		}
+		for _, option := range regexp.MustCompile(`(?m)^    -(-[a-z-]+)`).FindAllStringSubmatch(string(help), -1) {
+			if !slices.Contains(all, option[1]) && option[1] != "-env-file" {
+				all = append(all, option[1])
+			}
+		}
+	}
+	return all
 }
 
 func TestManualNamesEveryVariable(t *testing.T) {
@@ -93,7 +111,7 @@ func TestManualNamesEveryVariable(t *testing.T) {
 	}
 	same(t, "postsrsd.5", items(read(t, "man/postsrsd.5"), "Ev"), inFile)
 	same(t, "postsrsd.8", items(read(t, "man/postsrsd.8"), "Ev"),
-		append(elsewhere, "NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_FDNAMES"))
+		append(elsewhere, "NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_FDNAMES", "MAIL_CONFIG"))
 }
 
 func TestManualNamesEveryKey(t *testing.T) {

@@ -17,10 +17,19 @@ _postsrsd() {
 	--log) COMPREPLY=($(compgen -W 'stderr syslog' -- "$current")) ;;
 	-d | -l | -n | -N | -t) COMPREPLY=() ;;
 	*)
-		if [[ ${COMP_WORDS[1]} == secret ]]; then
+		if [[ ${COMP_WORDS[1]} == @(forward|reverse|config|check) && $current == --* ]]; then
+			local own
+			case ${COMP_WORDS[1]} in
+			forward) own=--ask ;;
+			reverse) own='--ask --explain' ;;
+			config) own=--as=env ;;
+			check) own='--skip= --json --resolver= --address= --time=' ;;
+			esac
+			COMPREPLY=($(compgen -W "$own --env-file" -- "$current"))
+		elif [[ ${COMP_WORDS[1]} == secret ]]; then
 			COMPREPLY=($(compgen -W '--if-missing --rotate' -- "$current") $(compgen -f -- "$current"))
 		elif [[ $COMP_CWORD == 1 && $current != -* ]]; then
-			COMPREPLY=($(compgen -W secret -- "$current"))
+			COMPREPLY=($(compgen -W 'check config forward reverse secret' -- "$current"))
 		else
 			COMPREPLY=($(compgen -W '-4 -6 -A -C -D -N -X -a -c -d -e -f -h -l -n -p -r -s -t -u -v
 				--env-file --help --log --version' -- "$current"))
