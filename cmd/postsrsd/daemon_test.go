@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -205,17 +206,27 @@ func eventually(t testing.TB, condition func() bool, otherwise func() string) {
 	}
 }
 
+// nextPort is the last port that was given out. Ports below the range that the
+// system takes for outgoing connections stay free until somebody binds them.
+var nextPort atomic.Int32
+
+func init() { nextPort.Store(int32(20000 + os.Getpid()%8000)) }
+
 // freePorts finds two ports on loopback that nobody has.
 func freePorts(t testing.TB) (string, string) {
 	t.Helper()
-	var ports [2]string
-	for i := range ports {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
+	var ports []string
+	for len(ports) < 2 {
+		port := nextPort.Add(1)
+		if port >= 32768 {
+			t.Fatal("no port is free")
 		}
-		defer ln.Close()
-		_, ports[i], _ = net.SplitHostPort(ln.Addr().String())
+		ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			continue
+		}
+		ln.Close()
+		ports = append(ports, fmt.Sprint(port))
 	}
 	return ports[0], ports[1]
 }
