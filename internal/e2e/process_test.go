@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"os/exec"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -114,13 +116,23 @@ func (p *process) waitServing(addrs ...string) error {
 	return nil
 }
 
-// freePort returns a TCP port of 127.0.0.1 that nothing listened on a moment ago.
+// nextPort is the last port that was given out. Ports below the range that the system takes for outgoing connections
+// stay free until somebody binds them.
+var nextPort atomic.Int32
+
+func init() { nextPort.Store(int32(28100 + os.Getpid()%2000)) }
+
+// freePort returns a TCP port of 127.0.0.1 that nobody has.
 func freePort(t *testing.T) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for {
+		port := nextPort.Add(1)
+		if port >= 32768 {
+			t.Fatal("no port is free")
+		}
+		if ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			ln.Close()
+			return strconv.Itoa(int(port))
+		}
 	}
-	defer ln.Close()
-	return strconv.Itoa(ln.Addr().(*net.TCPAddr).Port)
 }
