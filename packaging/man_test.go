@@ -34,7 +34,8 @@ func flags() (all []string) {
 	return all
 }
 
-// items are the arguments of macro in the list items of a manual page: Fl in ".It Fl h , Fl -help" names h and -help.
+// items are the arguments of macro in the list items of a manual page: Fl in
+// ".It Fl h , Fl -help" names h and -help.
 func items(page, macro string) (all []string) {
 	for _, line := range regexp.MustCompile(`(?m)^\.It (.*)$`).FindAllStringSubmatch(page, -1) {
 		in := false

@@ -1,16 +1,26 @@
-// Package config turns every way to say a setting into one checked Config that knows where each value came from.
+// Package config turns every way to say a setting into one checked Config that
+// knows where each value came from.
 //
-// From weakest to strongest: what is built in; where settings files are read, the flags of their SRS_EXTRA_OPTIONS, then the launcher's defaults
-// and the files' variables (/etc/default/postsrsd and /etc/sysconfig/postsrsd, or those named with --env-file; the later file wins); the command
-// line's flags in the order given, among them -e, which stands for the variables of the environment at its place. That the launcher's defaults
-// come after SRS_EXTRA_OPTIONS is 1.x's way: a -l in there never counts. Such flags are warned of. Lists of excluded domains add up.
+// From weakest to strongest: what is built in; where settings files are read,
+// the flags of their SRS_EXTRA_OPTIONS, then the launcher's defaults and the
+// files' variables (/etc/default/postsrsd and /etc/sysconfig/postsrsd, or those
+// named with --env-file; the later file wins); the command line's flags in the
+// order given, among them -e, which stands for the variables of the environment
+// at its place. That the launcher's defaults come after SRS_EXTRA_OPTIONS is
+// 1.x's way: a -l in there never counts. Such flags are warned of. Lists of
+// excluded domains add up.
 //
-// Files are read when they are named with --env-file, or when the call is bare: when it has no flag that only PostSRSd 1.x knows. The flags
-// that say how to run rather than what to serve (-c, -D, -p, -u and --log) leave it bare, as 1.x and 2.x have them in common. Only where files are
-// read do the launcher's defaults hold: its user, jail, secret file, listen address, and Postfix's domain. Flags or -e alone have none of them.
+// Files are read when they are named with --env-file, or when the call is bare:
+// when it has no flag that only PostSRSd 1.x knows. The flags that say how to
+// run rather than what to serve (-c, -D, -p, -u and --log) leave it bare, as
+// 1.x and 2.x have them in common. Only where files are read do the launcher's
+// defaults hold: its user, jail, secret file, listen address, and Postfix's
+// domain. Flags or -e alone have none of them.
 //
-// The meaning of flags, variables and secret files is that of PostSRSd 1.x, observed on the running program (1.10). A settings file is shell,
-// see file.go. Nothing here logs; what an administrator should hear although it stops nothing is in Config.Warnings.
+// The meaning of flags, variables and secret files is that of PostSRSd 1.x,
+// observed on the running program (1.10). A settings file is shell, see
+// file.go. Nothing here logs; what an administrator should hear although it
+// stops nothing is in Config.Warnings.
 package config
 
 import (
@@ -23,7 +33,8 @@ import (
 	"time"
 )
 
-// ErrHelp and ErrVersion tell that the command line asks for the help text or the version instead of a configuration.
+// ErrHelp and ErrVersion tell that the command line asks for the help text or
+// the version instead of a configuration.
 var (
 	ErrHelp    = errors.New("help requested")
 	ErrVersion = errors.New("version requested")
@@ -33,8 +44,9 @@ var (
 // there are none, or they cannot be read.
 var ErrSecrets = errors.New("no secrets")
 
-// Config is everything the daemon was told, checked. It travels to the jailed worker with encoding/gob, secrets in it; every other way to print
-// it shows the secrets' number and lengths alone.
+// Config is everything the daemon was told, checked. It travels to the jailed
+// worker with encoding/gob, secrets in it; every other way to print it shows
+// the secrets' number and lengths alone.
 type Config struct {
 	Domain        string   // the SRS domain
 	Separator     byte     // written after SRS0 and SRS1: '=', '+' or '-'
@@ -86,8 +98,9 @@ type Unknown struct {
 	Line int
 }
 
-// Secrets are the keys of the hash. They print as their number and lengths, with every verb that go vet allows, in log/slog and in JSON; encoding/gob alone
-// carries them.
+// Secrets are the keys of the hash. They print as their number and lengths,
+// with every verb that go vet allows, in log/slog and in JSON; encoding/gob
+// alone carries them.
 type Secrets [][]byte
 
 func (s Secrets) redacted() string {
@@ -155,7 +168,8 @@ func (s Source) place() string {
 	return fmt.Sprintf("%s:%d", s.Path, s.Line)
 }
 
-// said is value as the administrator wrote it at s: "/etc/default/postsrsd:3: SRS_TIMEOUT=x", "-t x".
+// said is value as the administrator wrote it at s: "/etc/default/postsrsd:3:
+// SRS_TIMEOUT=x", "-t x".
 func (s Source) said(value string) string {
 	switch s.Kind {
 	case File:

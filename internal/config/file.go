@@ -16,9 +16,12 @@ import (
 	"github.com/joho/godotenv"
 )
 
-// The settings file is what the launcher of PostSRSd 1.x sources: shell. Most are plain: every line is blank, a comment or an assignment of a
-// bare word or of one pair of quotes that holds nothing special. godotenv reads those. Whatever else there is, /bin/sh evaluates (shell.go), as
-// the launcher did; what counts as plain is narrow on purpose, so that the two readers never differ.
+// The settings file is what the launcher of PostSRSd 1.x sources: shell. Most
+// are plain: every line is blank, a comment or an assignment of a bare word or
+// of one pair of quotes that holds nothing special. godotenv reads those.
+// Whatever else there is, /bin/sh evaluates (shell.go), as the launcher did;
+// what counts as plain is narrow on purpose, so that the two readers never
+// differ.
 
 const maxSettings = 1 << 20 // bytes of a settings file
 
@@ -31,8 +34,9 @@ var (
 	anyAssignment = regexp.MustCompile(`^[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)=`)
 )
 
-// plain looks through a settings file. lines has the last line that begins with an assignment to each variable; shell is the first line that only a
-// shell can read, 0 when there is none.
+// plain looks through a settings file. lines has the last line that begins with
+// an assignment to each variable; shell is the first line that only a shell can
+// read, 0 when there is none.
 func plain(data []byte) (lines map[string]int, shell int) {
 	lines = map[string]int{}
 	n := 0
@@ -57,8 +61,9 @@ func missing(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
 
-// readSettings reads one settings file, open at f, and returns the variables that it sets. before is what holds without the file, which shell
-// in it can refer to.
+// readSettings reads one settings file, open at f, and returns the variables
+// that it sets. before is what holds without the file, which shell in it can
+// refer to.
 func (ld *loading) readSettings(path string, f *os.File, before map[string]given) (map[string]given, error) {
 	info, err := f.Stat()
 	if err != nil {
@@ -136,7 +141,8 @@ func (ld *loading) pointOutKeys(path string, data []byte) {
 	}
 }
 
-// judge warns of a settings file that others than root and the caller may change, and of line ends that end up in values.
+// judge warns of a settings file that others than root and the caller may
+// change, and of line ends that end up in values.
 func (ld *loading) judge(path string, info fs.FileInfo, data []byte) {
 	ld.judgeOwner(path, info)
 	if n := bytes.Index(data, []byte("\r\n")); n >= 0 {
@@ -159,7 +165,8 @@ func (ld *loading) judgeOwner(path string, info fs.FileInfo) {
 	}
 }
 
-// trustworthy refuses a file that anyone may write, or put another in place of: shell in it would run as root.
+// trustworthy refuses a file that anyone may write, or put another in place of:
+// shell in it would run as root.
 func trustworthy(path string, info fs.FileInfo) error {
 	if !info.Mode().IsRegular() {
 		return errors.New("it is no regular file, which a shell could read again")
@@ -190,7 +197,8 @@ func trustworthy(path string, info fs.FileInfo) error {
 	return nil
 }
 
-// printable is a path or argument for one line of text: as it is unless it holds what could be taken for another line.
+// printable is a path or argument for one line of text: as it is unless it
+// holds what could be taken for another line.
 func printable(s string) string {
 	if strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\ufffd' }) {
 		return fmt.Sprintf("%q", s)

@@ -13,7 +13,8 @@ import (
 
 const settingsDir = "../../testdata/settings"
 
-// forms are the settings files of testdata/settings/forms.txtar, and some that a text file cannot hold.
+// forms are the settings files of testdata/settings/forms.txtar, and some that
+// a text file cannot hold.
 func forms(t testing.TB) []txtar.File {
 	t.Helper()
 	archive, err := txtar.ParseFile(filepath.Join(settingsDir, "forms.txtar"))
@@ -76,7 +77,8 @@ func TestReadsWhatTheShellSets(t *testing.T) {
 	}
 }
 
-// TestOtherShells evaluates everything with shells that serve as /bin/sh elsewhere. bash is there wherever Debian is; the others where installed.
+// TestOtherShells evaluates everything with shells that serve as /bin/sh
+// elsewhere. bash is there wherever Debian is; the others where installed.
 func TestOtherShells(t *testing.T) {
 	tried := 0
 	for _, shell := range []string{"/bin/bash", "/bin/busybox", "/bin/mksh"} {
@@ -119,7 +121,8 @@ func compare(t *testing.T, p *place, shell, file, name string) {
 	}
 }
 
-// FuzzSettings holds the reading of plain files against the shell. Only plain files reach the shell: anything else could be any command.
+// FuzzSettings holds the reading of plain files against the shell. Only plain
+// files reach the shell: anything else could be any command.
 func FuzzSettings(f *testing.F) {
 	for _, file := range forms(f) {
 		f.Add(file.Data, false)

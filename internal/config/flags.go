@@ -24,7 +24,8 @@ type recorder struct {
 func (r *recorder) String() string { return "" }
 
 func (r *recorder) Set(value string, o getopt.Option) error {
-	// Two leniencies of the library that getopt_long(3) does not have: --A for -A, and --help=value.
+	// Two leniencies of the library that getopt_long(3) does not have: --A for
+	// -A, and --help=value.
 	if strings.HasPrefix(o.Name(), "--") && r.setting.Long == "" {
 		return fmt.Errorf("unrecognized option '--%s' (--help lists all)", r.setting.Short)
 	}
@@ -38,9 +39,11 @@ func (r *recorder) Set(value string, o getopt.Option) error {
 	return nil
 }
 
-// parseFlags reads a command line, without the program's name, as getopt_long(3) does where POSIXLY_CORRECT is set: values attached or not,
-// letters clustered, -- and the first argument that is no flag end the flags. Long options are not abbreviated. ErrHelp and ErrVersion come before
-// errors further right.
+// parseFlags reads a command line, without the program's name, as
+// getopt_long(3) does where POSIXLY_CORRECT is set: values attached or not,
+// letters clustered, -- and the first argument that is no flag end the flags.
+// Long options are not abbreviated. ErrHelp and ErrVersion come before errors
+// further right.
 func parseFlags(args []string) ([]use, error) {
 	var uses []use
 	set := flagSet(&uses)

@@ -74,7 +74,8 @@ func (p *place) mustLoad(t testing.TB, args, environ []string) *Config {
 	return c
 }
 
-// launcherDefaults are the shell variables of the launcher before it sources the file, with Postfix's domain as newPlace has it.
+// launcherDefaults are the shell variables of the launcher before it sources
+// the file, with Postfix's domain as newPlace has it.
 var launcherDefaults = map[string]string{
 	"SRS_FORWARD_PORT": "10001", "SRS_REVERSE_PORT": "10002", "SRS_DOMAIN": "postfix.example", "SRS_SECRET": "/etc/postsrsd.secret",
 	"SRS_SEPARATOR": "=", "SRS_HASHLENGTH": "4", "SRS_HASHMIN": "4", "SRS_EXTRA_OPTIONS": "", "SRS_EXCLUDE_DOMAINS": "",
@@ -92,8 +93,9 @@ func fileVariables() []string {
 	return names
 }
 
-// shellSets is what a shell makes of a settings file: the launcher's defaults, then the file, then the environment as env(1) prints it. It shares
-// nothing with the code under test. ok is false when the file ends the shell.
+// shellSets is what a shell makes of a settings file: the launcher's defaults,
+// then the file, then the environment as env(1) prints it. It shares nothing
+// with the code under test. ok is false when the file ends the shell.
 func shellSets(t testing.TB, shell, file string) (set map[string]string, ok bool) {
 	t.Helper()
 	cmd := exec.Command(shell, "-a", "-c", `{ . "$0"; } >/dev/null 2>&1 3>&-; exec /usr/bin/env -0`, file)
@@ -117,7 +119,8 @@ func shellSets(t testing.TB, shell, file string) (set map[string]string, ok bool
 	return known(all), out.Len() > 0
 }
 
-// known keeps the variables that a settings file may set and that are not empty. An empty SRS_DOMAIN is Postfix's.
+// known keeps the variables that a settings file may set and that are not
+// empty. An empty SRS_DOMAIN is Postfix's.
 func known(all map[string]string) map[string]string {
 	kept := map[string]string{}
 	for _, name := range fileVariables() {

@@ -22,8 +22,10 @@ type Loader struct {
 	UserExists func(name string) bool // default: the system's users
 }
 
-// Load makes the Config of a call with args, without the program's name, and environ, as os.Environ has it. ErrHelp and ErrVersion are the two
-// errors that a caller tells apart; every other is one line for the administrator. To reload, call it again.
+// Load makes the Config of a call with args, without the program's name, and
+// environ, as os.Environ has it. ErrHelp and ErrVersion are the two errors that
+// a caller tells apart; every other is one line for the administrator. To
+// reload, call it again.
 func Load(args, environ []string) (*Config, error) { return Loader{}.Load(args, environ) }
 
 // Load is like the function of the same name.
@@ -58,8 +60,9 @@ func (l Loader) Survey(args, environ []string) (c *Config, wrong []error) {
 	return ld.check(launched)
 }
 
-// SecretPlace tells where the secrets of a call belong and how many characters a new one is to have. It does not read them, and whatever else
-// is wrong with the configuration does not matter to it.
+// SecretPlace tells where the secrets of a call belong and how many characters
+// a new one is to have. It does not read them, and whatever else is wrong with
+// the configuration does not matter to it.
 func SecretPlace(args, environ []string) (path string, length int, err error) {
 	return Loader{}.SecretPlace(args, environ)
 }
@@ -203,7 +206,8 @@ func (ld *loading) last(name string) (given, bool) {
 	return all[len(all)-1], true
 }
 
-// getenv finds a variable of the environment; of one that is there twice the first counts, as for getenv(3).
+// getenv finds a variable of the environment; of one that is there twice the
+// first counts, as for getenv(3).
 func (ld *loading) getenv(name string) (string, bool) {
 	for _, e := range ld.environ {
 		if v, ok := strings.CutPrefix(e, name+"="); ok {
@@ -239,7 +243,8 @@ func (ld *loading) apply(uses []use, from Source) {
 	}
 }
 
-// readFiles gives what the launcher would: SRS_EXTRA_OPTIONS' flags and then, so that they win, the variables.
+// readFiles gives what the launcher would: SRS_EXTRA_OPTIONS' flags and then,
+// so that they win, the variables.
 func (ld *loading) readFiles(files []string, named bool) error {
 	vars := map[string]given{}
 	for _, s := range Settings {

@@ -318,7 +318,8 @@ func TestParseSecrets(t *testing.T) {
 	}
 }
 
-// TestSettings holds the table together: names, letters and variables are there once, and every line of help is one.
+// TestSettings holds the table together: names, letters and variables are there
+// once, and every line of help is one.
 func TestSettings(t *testing.T) {
 	seen := map[string]bool{}
 	for _, s := range Settings {

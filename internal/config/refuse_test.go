@@ -5,8 +5,9 @@ import (
 	"testing"
 )
 
-// TestRefusals holds every bad combination against the line that the administrator reads. $T is the directory of the test; -s is added unless
-// the row speaks of secrets.
+// TestRefusals holds every bad combination against the line that the
+// administrator reads. $T is the directory of the test; -s is added unless the
+// row speaks of secrets.
 func TestRefusals(t *testing.T) {
 	good := []string{"-d", "example.com", "-s", "$T/secret"}
 	with := func(args ...string) []string { return append(append([]string{}, good...), args...) }

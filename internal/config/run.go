@@ -14,7 +14,8 @@ import (
 
 const maxOutput = 1 << 20 // bytes of each stream that a program may write
 
-// searchPath is where programs are looked for: the environment's PATH, or where it has none the one that service managers give.
+// searchPath is where programs are looked for: the environment's PATH, or where
+// it has none the one that service managers give.
 func (ld *loading) searchPath() string {
 	if path, _ := ld.getenv("PATH"); path != "" {
 		return path
@@ -28,7 +29,8 @@ type output struct {
 	state                  string // its exit status in words
 }
 
-// run runs a program of the administrator's with little but PATH in its environment, for as long as Patience lasts, and kills what is left of its
+// run runs a program of the administrator's with little but PATH in its
+// environment, for as long as Patience lasts, and kills what is left of its
 // process group then.
 func (ld *loading) run(name string, args ...string) (output, error) {
 	path := ld.searchPath()
@@ -109,7 +111,8 @@ func (s *stream) collect(tooMuch func()) {
 	}()
 }
 
-// finish waits for the end of the stream, though not for a process that left the group and holds it open.
+// finish waits for the end of the stream, though not for a process that left
+// the group and holds it open.
 func (s *stream) finish() {
 	s.r.SetReadDeadline(time.Now().Add(time.Second))
 	<-s.done

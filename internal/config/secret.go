@@ -15,9 +15,11 @@ const (
 	maxSecretFile = 1 << 20 // bytes
 )
 
-// ReadSecrets reads a file of secrets as PostSRSd 1.x does, observed on 1.10: a line is taken in pieces of 1023 bytes; a piece ends at a NUL;
-// what is a secret of it is what follows leading CRs up to the next CR or LF, unless it is empty. Spaces count, # begins no comment, the last
-// line needs no end. A file without a secret is an error, as is one of more than a mebibyte.
+// ReadSecrets reads a file of secrets as PostSRSd 1.x does, observed on 1.10: a
+// line is taken in pieces of 1023 bytes; a piece ends at a NUL; what is a
+// secret of it is what follows leading CRs up to the next CR or LF, unless it
+// is empty. Spaces count, # begins no comment, the last line needs no end. A
+// file without a secret is an error, as is one of more than a mebibyte.
 func ReadSecrets(path string) (Secrets, error) {
 	data, err := readFile(path, maxSecretFile)
 	if err != nil {
@@ -49,7 +51,8 @@ func parseSecrets(data []byte) (secrets Secrets) {
 	return secrets
 }
 
-// readFile reads a file of at most limit bytes. It waits for no writer of a named pipe. The error does not repeat the path.
+// readFile reads a file of at most limit bytes. It waits for no writer of a
+// named pipe. The error does not repeat the path.
 func readFile(path string, limit int64) ([]byte, error) {
 	f, err := openFile(path)
 	if err != nil {
@@ -60,7 +63,8 @@ func readFile(path string, limit int64) ([]byte, error) {
 }
 
 func readOpen(f *os.File, limit int64) ([]byte, error) {
-	// Pipes only: bounds the wait for a writer that opened it and is silent. Regular files have no deadlines and need none.
+	// Pipes only: bounds the wait for a writer that opened it and is silent.
+	// Regular files have no deadlines and need none.
 	if err := f.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil && !errors.Is(err, os.ErrNoDeadline) {
 		return nil, reason(err)
 	}

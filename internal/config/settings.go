@@ -10,7 +10,8 @@ const (
 	Always                       // in the environment, with or without -e
 )
 
-// Setting is one thing that an administrator can say, with every way to say it. A setting without Name is an action of the command line.
+// Setting is one thing that an administrator can say, with every way to say it.
+// A setting without Name is an action of the command line.
 type Setting struct {
 	Name     string // the field of Config, the key of Config.Sources; "" for an action
 	Short    string // the flag's letter, "" for none
@@ -31,7 +32,8 @@ type Setting struct {
 	setKey   func(c *Config, value string) error // the key's notation, where it is another
 }
 
-// Settings lists every setting in the order of the help text, which is also the order of checking. It is not to be changed.
+// Settings lists every setting in the order of the help text, which is also the
+// order of checking. It is not to be changed.
 var Settings = []Setting{
 	{Name: "Domain", Short: "d", Arg: "DOMAIN", Variable: "SRS_DOMAIN", Key: "srs-domain", set: setDomain,
 		Help: "rewrite senders into this domain; of user@domain only the domain counts"},
@@ -75,7 +77,8 @@ var Settings = []Setting{
 		Help: "listen on IPv4 alone"},
 	{Name: "Family", Short: "6", set: setFamily,
 		Help: "listen on IPv6 alone"},
-	// The launcher seen has no flag for this variable: a -t in SRS_EXTRA_OPTIONS holds unless the variable is set.
+	// The launcher seen has no flag for this variable: a -t in
+	// SRS_EXTRA_OPTIONS holds unless the variable is set.
 	{Name: "IdleTimeout", Short: "t", Arg: "SECONDS", Variable: "SRS_TIMEOUT", Default: "1800", Key: "keep-alive", Conf: "30", set: setIdleTimeout, setKey: anyBase(setIdleTimeout),
 		Help: "close connections that ask nothing for so long; 0: never"},
 	{Name: "ConnectionLimit", Variable: "SRS_CONNECTION_LIMIT", Default: "4096", Key: "connection-limit", Conf: "200",

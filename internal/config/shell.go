@@ -14,11 +14,15 @@ const maxComplaints = 20 // lines of what the shell complains of that become war
 
 // evaluate lets the shell source a settings file and returns the variables that hold then.
 //
-// The defaults are shell variables before the file begins, as in the launcher. The file's standard output goes nowhere; what it writes to standard error
-// becomes warnings, as the launcher starts in spite of it. The values come back NUL-terminated on descriptor 3, which is closed while the file runs.
-// The commands that report are parsed before the file is read and begin with a special built-in utility, so neither aliases, functions, IFS, PATH nor
-// shell options of the file reach them. A file that ends the shell (exit, exec, set -e and a failure, a syntax error) makes the launcher end and
-// the start here fail: the report lacks its end. The whole process group is killed afterwards.
+// The defaults are shell variables before the file begins, as in the launcher.
+// The file's standard output goes nowhere; what it writes to standard error
+// becomes warnings, as the launcher starts in spite of it. The values come back
+// NUL-terminated on descriptor 3, which is closed while the file runs. The
+// commands that report are parsed before the file is read and begin with a
+// special built-in utility, so neither aliases, functions, IFS, PATH nor shell
+// options of the file reach them. A file that ends the shell (exit, exec, set
+// -e and a failure, a syntax error) makes the launcher end and the start here
+// fail: the report lacks its end. The whole process group is killed afterwards.
 func (ld *loading) evaluate(path string, line int, before map[string]given) (map[string]string, error) {
 	absolute, err := filepath.Abs(path) // a dot command without a slash searches PATH
 	if err != nil {
@@ -80,11 +84,13 @@ func (ld *loading) evaluate(path string, line int, before map[string]given) (map
 // quote makes one word of the shell's of s.
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
-// complaint takes apart how shells name the place of what they complain of: "sh: 3: FILE: text" (dash), "FILE: line 3: text" (bash, busybox),
-// "FILE[3]: text" (ksh).
+// complaint takes apart how shells name the place of what they complain of:
+// "sh: 3: FILE: text" (dash), "FILE: line 3: text" (bash, busybox), "FILE[3]:
+// text" (ksh).
 var complaint = regexp.MustCompile(`^(?:[^ :]+: )?(?:([0-9]+): )?\x00(?:\[([0-9]+)\])?: (?:line ([0-9]+): )?(.*)$`)
 
-// placed makes of what the shell wrote to standard error lines that begin with file and, where it is known, line.
+// placed makes of what the shell wrote to standard error lines that begin with
+// file and, where it is known, line.
 func placed(stderr []byte, path, absolute string) []string {
 	var lines []string
 	for line := range strings.Lines(string(stderr)) {
@@ -117,7 +123,8 @@ func unfinished(path, state string, complaints []string) error {
 
 var syntaxError = regexp.MustCompile(`(?i)syntax error|unexpected|unterminated|unmatched|bad substitution|bad function name`)
 
-// askPostfix finds the domain that the launcher takes when none is set. It asks once; the error says why there is none.
+// askPostfix finds the domain that the launcher takes when none is set. It asks
+// once; the error says why there is none.
 func (ld *loading) askPostfix() (string, error) {
 	p := &ld.postfix
 	if !p.asked {

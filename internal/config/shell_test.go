@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// refused loads a settings file that must not be accepted and returns the error with the directory as $T.
+// refused loads a settings file that must not be accepted and returns the error
+// with the directory as $T.
 func (p *place) refused(t *testing.T, file string) string {
 	t.Helper()
 	c, err := p.load([]string{"--env-file", file}, nil)
@@ -22,7 +23,8 @@ func (p *place) refused(t *testing.T, file string) string {
 	return strings.ReplaceAll(err.Error(), p.dir, "$T")
 }
 
-// gone waits until a process that a settings file has noted in a file is no more, or only a zombie that init has not reaped.
+// gone waits until a process that a settings file has noted in a file is no
+// more, or only a zombie that init has not reaped.
 func (p *place) gone(t *testing.T, name string) {
 	t.Helper()
 	data, err := os.ReadFile(p.path(name))

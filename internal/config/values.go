@@ -1,7 +1,8 @@
 package config
 
-// The setters of Settings. Each gets the value that won, or its setting's default where that is empty; what they refuse is worded without
-// the place, which the caller puts before or after it.
+// The setters of Settings. Each gets the value that won, or its setting's
+// default where that is empty; what they refuse is worded without the place,
+// which the caller puts before or after it.
 
 import (
 	"errors"
@@ -14,7 +15,8 @@ import (
 	"unicode/utf8"
 )
 
-// refusal is an error in PostSRSd 1.x's own words, which come first in the line that the administrator reads.
+// refusal is an error in PostSRSd 1.x's own words, which come first in the line
+// that the administrator reads.
 type refusal string
 
 func (r refusal) Error() string { return string(r) }
@@ -40,7 +42,8 @@ func setDomain(c *Config, v string) error {
 	return nil
 }
 
-// notDomain says why d cannot stand after an @, "" when it can. Internationalized names may be written as they are.
+// notDomain says why d cannot stand after an @, "" when it can.
+// Internationalized names may be written as they are.
 func notDomain(d string) string {
 	for _, r := range d {
 		switch {
@@ -90,7 +93,8 @@ func number(least, most int, field func(*Config) *int) func(*Config, string) err
 	}
 }
 
-// hashNumber makes a setter for a number of characters of the hash, of which 0 is 4. An over-large minimum is judged with the length.
+// hashNumber makes a setter for a number of characters of the hash, of which 0
+// is 4. An over-large minimum is judged with the length.
 func hashNumber(field func(*Config) *int) func(*Config, string) error {
 	const longest = 27 // the base64 characters of HMAC-SHA1's 20 bytes
 	set := number(0, longest, field)

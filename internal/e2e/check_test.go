@@ -36,8 +36,9 @@ func soundMain(d *daemon) map[string]string {
 
 const soundMaster = "cleanup unix n - n - 0 cleanup\nsmtp inet n - n - - smtpd\n"
 
-// TestCheckPostfix brings about each finding of check's group postfix: real postconf and postmap on a configuration
-// directory that has it, beside a daemon that runs.
+// TestCheckPostfix brings about each finding of check's group postfix: real
+// postconf and postmap on a configuration directory that has it, beside a
+// daemon that runs.
 func TestCheckPostfix(t *testing.T) {
 	d := startDaemon(t, daemonConfig{domain: "example.com", secret: "tops3cr3t", clock: time.Unix(1577880000, 0),
 		flags: []string{"-l", "127.0.0.1", "-Xvirtual.example,mail.example.com"}})
@@ -172,7 +173,8 @@ func TestCheckPostfix(t *testing.T) {
 	}
 }
 
-// writeOld writes files as if an hour ago: Postfix waits for a second before it believes one that is new.
+// writeOld writes files as if an hour ago: Postfix waits for a second before it
+// believes one that is new.
 func writeOld(t *testing.T, dir string, files map[string]string) {
 	t.Helper()
 	when := time.Now().Add(-time.Hour)
@@ -207,8 +209,9 @@ func snapshot(t *testing.T, dir string) string {
 	return string(out)
 }
 
-// TestCheckOtherPostfix has what Debian's Postfix cannot be made to have: programs that are missing, hang, or know no
-// tcp tables. They stand before the real ones in the path.
+// TestCheckOtherPostfix has what Debian's Postfix cannot be made to have:
+// programs that are missing, hang, or know no tcp tables. They stand before the
+// real ones in the path.
 func TestCheckOtherPostfix(t *testing.T) {
 	d := startDaemon(t, daemonConfig{domain: "example.com", secret: "tops3cr3t", clock: time.Unix(1577880000, 0)})
 	dir := t.TempDir()
@@ -239,8 +242,9 @@ func TestCheckOtherPostfix(t *testing.T) {
 	}
 }
 
-// TestCheckHost checks a whole host: its settings file, its Postfix, its names; sound at first, then as the guide that
-// many follow leaves it, which sets maps without classes.
+// TestCheckHost checks a whole host: its settings file, its Postfix, its names;
+// sound at first, then as the guide that many follow leaves it, which sets maps
+// without classes.
 func TestCheckHost(t *testing.T) {
 	dir, err := os.MkdirTemp("", "postsrsd-host-")
 	if err != nil {

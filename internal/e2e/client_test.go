@@ -41,8 +41,8 @@ func command(text *textproto.Conn, code int, line string) error {
 	return err
 }
 
-// envelope sends MAIL and RCPT, the addresses as they are, with SMTPUTF8 when either asks for it. An error is the
-// server's refusal.
+// envelope sends MAIL and RCPT, the addresses as they are, with SMTPUTF8 when
+// either asks for it. An error is the server's refusal.
 func envelope(text *textproto.Conn, from, to string) error {
 	mail := "MAIL FROM:<" + from + ">"
 	if !ascii(from + to) {
@@ -79,8 +79,8 @@ func send(t *testing.T, addr, from, to, data string) {
 	_ = command(text, 221, "QUIT")
 }
 
-// refusal asks the server at addr whether it would take a mail, and returns its answer to RCPT, or "250 " for any that
-// is no refusal.
+// refusal asks the server at addr whether it would take a mail, and returns its
+// answer to RCPT, or "250 " for any that is no refusal.
 func refusal(t *testing.T, addr, from, to string) string {
 	t.Helper()
 	text := dialSMTP(t, addr)

@@ -15,8 +15,9 @@ import (
 	"time"
 )
 
-// TestSocketInQueueDirectory has a daemon with a postsrsd.conf serve a unix socket in Postfix's queue directory, where
-// smtpd and cleanup reach it from inside their jail, which that directory is.
+// TestSocketInQueueDirectory has a daemon with a postsrsd.conf serve a unix
+// socket in Postfix's queue directory, where smtpd and cleanup reach it from
+// inside their jail, which that directory is.
 func TestSocketInQueueDirectory(t *testing.T) {
 	s := &site{layout: layouts[0], protocol: socketmap, world: startSink(t)}
 	s.longest = 512 - len("forward ")

@@ -27,8 +27,9 @@ type daemon struct {
 	args, env                []string // it was started with
 }
 
-// startDaemon starts the binary under test with its clock set, on two free ports of localhost, and returns when both
-// are served. Its log is shown when the test fails.
+// startDaemon starts the binary under test with its clock set, on two free
+// ports of localhost, and returns when both are served. Its log is shown when
+// the test fails.
 func startDaemon(t *testing.T, c daemonConfig) *daemon {
 	t.Helper()
 	d := &daemon{forwardPort: freePort(t), reversePort: freePort(t)}
@@ -44,7 +45,8 @@ func startDaemon(t *testing.T, c daemonConfig) *daemon {
 	cmd.Env = d.env
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
-	// Registered before the process is, so that it runs when the process has ended and its log is complete.
+	// Registered before the process is, so that it runs when the process has
+	// ended and its log is complete.
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("log of %v:\n%s", cmd.Args, &log)

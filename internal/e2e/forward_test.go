@@ -12,7 +12,8 @@ import (
 var forwardCases = []struct {
 	name   string
 	sender string
-	// srs is the local part that the next host has to see, its quoting undone, with question marks for the hash.
+	// srs is the local part that the next host has to see, its quoting undone,
+	// with question marks for the hash.
 	srs string
 	// bounceTo is where a bounce has to arrive, when that is not the sender.
 	bounceTo string
@@ -62,7 +63,8 @@ var forwardCases = []struct {
 		bounceTo: "SRS0=abcd=2W=example.org=user@relay1.test"},
 }
 
-// testForward sends mail to an alias that points outside and a bounce to what the next host got for a sender.
+// testForward sends mail to an alias that points outside and a bounce to what
+// the next host got for a sender.
 func (s *site) testForward(t *testing.T) {
 	for _, c := range forwardCases {
 		t.Run(c.name, func(t *testing.T) {
@@ -185,7 +187,8 @@ func (s *site) testUntouched(t *testing.T) {
 	})
 }
 
-// testReturned forwards mail that the next host refuses, so that Postfix itself has to write the bounce.
+// testReturned forwards mail that the next host refuses, so that Postfix itself
+// has to write the bounce.
 func (s *site) testReturned(t *testing.T) {
 	for _, c := range forwardCases {
 		t.Run(c.name, func(t *testing.T) {

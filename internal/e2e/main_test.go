@@ -50,8 +50,9 @@ func prepare(dir string) error {
 	return nil
 }
 
-// installPostfix installs Debian's package without its service being started: a policy-rc.d that forbids it stands
-// there meanwhile, unless the host has one of its own, and a service that was started all the same is stopped.
+// installPostfix installs Debian's package without its service being started: a
+// policy-rc.d that forbids it stands there meanwhile, unless the host has one
+// of its own, and a service that was started all the same is stopped.
 func installPostfix() error {
 	const policy = "/usr/sbin/policy-rc.d"
 	if f, err := os.OpenFile(policy, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o755); err == nil {

@@ -23,8 +23,8 @@ type postfix struct {
 	addr string // its smtpd
 }
 
-// masterCf has the services that take mail by SMTP and pass it on by SMTP: none that delivers locally, and chrooted, if
-// any, those that ask the daemon.
+// masterCf has the services that take mail by SMTP and pass it on by SMTP: none
+// that delivers locally, and chrooted, if any, those that ask the daemon.
 const masterCf = `
 127.0.0.1:%s inet n  -  %[2]s  -  -  smtpd
 cleanup   unix  n  -  %[2]s  -     0  cleanup
@@ -44,10 +44,11 @@ anvil     unix  -  -  n  -     1  anvil
 postlog   unix-dgram n - n -   1  postlogd
 `
 
-// startPostfix starts an instance that sends all mail to the sink, and returns when its smtpd answers. params are
-// further main.cf parameters, which win over the ones here; tables are lookup tables by name, written as files that a
-// parameter names texthash:$config_directory/NAME. The services that ask the daemon are chrooted, or not: y or n. Its
-// log is shown when the test fails.
+// startPostfix starts an instance that sends all mail to the sink, and returns
+// when its smtpd answers. params are further main.cf parameters, which win over
+// the ones here; tables are lookup tables by name, written as files that a
+// parameter names texthash:$config_directory/NAME. The services that ask the
+// daemon are chrooted, or not: y or n. Its log is shown when the test fails.
 func startPostfix(t *testing.T, s *sink, params, tables map[string]string, chrooted string) *postfix {
 	t.Helper()
 	// Not t.TempDir, whose parent only root may enter.
@@ -171,16 +172,16 @@ func (p *postfix) postconf(t *testing.T, name string) string {
 
 var complaint = regexp.MustCompile(`(?m)^.*\b(warning|error|fatal|panic): .*$`)
 
-// complaints returns the log's lines that an administrator would have to look into. What a client did wrong is not
-// among them.
+// complaints returns the log's lines that an administrator would have to look
+// into. What a client did wrong is not among them.
 func (p *postfix) complaints() []string {
 	return slices.DeleteFunc(complaint.FindAllString(p.log(), -1), func(line string) bool {
 		return strings.Contains(line, "Illegal address syntax")
 	})
 }
 
-// postmap runs postmap -q with the instance's configuration. Found is its exit status; warnings and other failures
-// fail the test.
+// postmap runs postmap -q with the instance's configuration. Found is its exit
+// status; warnings and other failures fail the test.
 func (p *postfix) postmap(t *testing.T, table, query, stdin string) (out string, found bool) {
 	t.Helper()
 	cmd := exec.Command("postmap", "-c", p.dir+"/etc", "-q", query, table)

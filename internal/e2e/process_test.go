@@ -27,12 +27,14 @@ type process struct {
 	life  io.Closer // the guard acts when this closes
 }
 
-// startProcess starts cmd as the leader of a session and stops its whole process group when the test is over: the
-// leader with SIGTERM, and with SIGKILL what is still there then.
+// startProcess starts cmd as the leader of a session and stops its whole
+// process group when the test is over: the leader with SIGTERM, and with
+// SIGKILL what is still there then.
 //
-// The SIGTERM comes from a guard that waits for the end of a pipe, so that it comes too when the test binary dies before
-// it could clean up, as on a timeout. The kernel's own means for that, a parent death signal, is lost when a program
-// changes its credentials, as Postfix's master does.
+// The SIGTERM comes from a guard that waits for the end of a pipe, so that it
+// comes too when the test binary dies before it could clean up, as on a
+// timeout. The kernel's own means for that, a parent death signal, is lost when
+// a program changes its credentials, as Postfix's master does.
 func startProcess(t *testing.T, cmd *exec.Cmd) *process {
 	t.Helper()
 	p := &process{cmd: cmd, done: make(chan struct{})}
@@ -93,7 +95,8 @@ func (p *process) stop(t *testing.T) {
 	}
 }
 
-// waitServing returns once something accepts connections at every address, or an error when the program ends first.
+// waitServing returns once something accepts connections at every address, or
+// an error when the program ends first.
 func (p *process) waitServing(addrs ...string) error {
 	deadline := time.Now().Add(patience)
 	for _, addr := range addrs {
@@ -116,8 +119,8 @@ func (p *process) waitServing(addrs ...string) error {
 	return nil
 }
 
-// nextPort is the last port that was given out. Ports below the range that the system takes for outgoing connections
-// stay free until somebody binds them.
+// nextPort is the last port that was given out. Ports below the range that the
+// system takes for outgoing connections stay free until somebody binds them.
 var nextPort atomic.Int32
 
 func init() { nextPort.Store(int32(28100 + os.Getpid()%2000)) }

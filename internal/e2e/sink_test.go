@@ -21,14 +21,16 @@ type message struct {
 	data string   // header and body, with LF as line end
 }
 
-// header returns the value of the first header field of that name as it stands there, folded lines joined.
+// header returns the value of the first header field of that name as it stands
+// there, folded lines joined.
 func (m message) header(name string) string {
 	h, _ := textproto.NewReader(bufio.NewReader(strings.NewReader(m.data))).ReadMIMEHeader()
 	return h.Get(name)
 }
 
-// sink is an SMTP server that accepts everything and keeps it, save that it refuses recipients whose local part begins
-// with "refused". It parses no address, so that what a test sees is what Postfix sent.
+// sink is an SMTP server that accepts everything and keeps it, save that it
+// refuses recipients whose local part begins with "refused". It parses no
+// address, so that what a test sees is what Postfix sent.
 type sink struct {
 	port string
 	ln   net.Listener

@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// The reserved names that play a part: example.com is ours, example.org a sender's, example.net where aliases point,
-// relay1.test and relay2.test other hosts that do SRS.
+// The reserved names that play a part: example.com is ours, example.org a
+// sender's, example.net where aliases point, relay1.test and relay2.test other
+// hosts that do SRS.
 const (
 	ownDomain = "example.com"
 	secret    = "tops3cr3t"
@@ -19,9 +20,10 @@ var today = time.Date(2020, 1, 1, 12, 0, 0, 0, time.UTC)
 
 // layout is a way to set up SRS in Postfix.
 //
-// A sender's local part may hold @, % or !, and then so does that of its SRS address. Postfix takes them for routing and
-// by default refuses such a recipient, even in a domain of its own. In a virtual alias domain it is enough to let them
-// in; in mydestination they have to lose their meaning too.
+// A sender's local part may hold @, % or !, and then so does that of its SRS
+// address. Postfix takes them for routing and by default refuses such a
+// recipient, even in a domain of its own. In a virtual alias domain it is
+// enough to let them in; in mydestination they have to lose their meaning too.
 type layout struct {
 	name      string
 	srsDomain string
@@ -70,8 +72,9 @@ type site struct {
 	world   *sink
 }
 
-// startSite starts everything and stops it when the test is over. The test fails when Postfix found anything to warn
-// about meanwhile, or when mail reached the world that no test asked for.
+// startSite starts everything and stops it when the test is over. The test
+// fails when Postfix found anything to warn about meanwhile, or when mail
+// reached the world that no test asked for.
 func startSite(t *testing.T, l layout, p protocol) *site {
 	t.Helper()
 	s := &site{layout: l, protocol: p, world: startSink(t)}
@@ -95,7 +98,8 @@ func (s *site) startPostfix(t *testing.T, forward, reverse, chrooted string) {
 		"sender_canonical_classes":    "envelope_sender",
 		"recipient_canonical_maps":    reverse,
 		"recipient_canonical_classes": "envelope_recipient, header_recipient",
-		// Every client's header is open to rewriting, so that what stays as it was does so for the classes above.
+		// Every client's header is open to rewriting, so that what stays as it
+		// was does so for the classes above.
 		"local_header_rewrite_clients": "static:all",
 	}
 	for name, value := range s.params {

@@ -12,14 +12,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Enter goes into the jail and returns only once it is proven that there is no way out. It is called once, before any other goroutine does
-// work that needs privileges; every directory found open (inherited from whoever started the process) is closed, as it would lead out.
+// Enter goes into the jail and returns only once it is proven that there is no
+// way out. It is called once, before any other goroutine does work that needs
+// privileges; every directory found open (inherited from whoever started the
+// process) is closed, as it would lead out.
 //
-// A change of identity or of the root directory needs CAP_SETUID, CAP_SETGID and CAP_SYS_CHROOT, and CAP_SETPCAP to empty the bounding set.
-// A process that already runs as the identity, as a service manager arranges it, needs none of them. /proc must be mounted.
+// A change of identity or of the root directory needs CAP_SETUID, CAP_SETGID
+// and CAP_SYS_CHROOT, and CAP_SETPCAP to empty the bounding set. A process that
+// already runs as the identity, as a service manager arranges it, needs none of
+// them. /proc must be mounted.
 //
-// The warnings are sentences for the log about what is weaker than it could be. After an error the process is in no defined state and must
-// end.
+// The warnings are sentences for the log about what is weaker than it could be.
+// After an error the process is in no defined state and must end.
 func (j Jail) Enter() (warnings []string, err error) {
 	w, err := newWitness()
 	if err != nil {
@@ -42,7 +46,8 @@ func (j Jail) Enter() (warnings []string, err error) {
 		}
 	}
 
-	// While CAP_SETPCAP is still held; the bounding set matters to what is executed later, and no_new_privs covers that too.
+	// While CAP_SETPCAP is still held; the bounding set matters to what is
+	// executed later, and no_new_privs covers that too.
 	if before.can(unix.CAP_SETPCAP) {
 		if err := dropBoundingSet(before.capBnd); err != nil {
 			return nil, err
@@ -106,7 +111,8 @@ func (j Jail) Enter() (warnings []string, err error) {
 	return warnings, w.proveNoDirectory()
 }
 
-// chroot goes into j.Root, as root or, where root may not look into what is the user's own (a service manager can see to that), as the user.
+// chroot goes into j.Root, as root or, where root may not look into what is the
+// user's own (a service manager can see to that), as the user.
 func (j Jail) chroot() (*fileID, error) {
 	id, err := chroot(j.Root)
 	if !errors.Is(err, fs.ErrPermission) || j.Identity == nil {
@@ -123,7 +129,8 @@ func (j Jail) chroot() (*fileID, error) {
 	return chroot(j.Root)
 }
 
-// chroot makes dir the root and working directory of all threads (they share both) and returns which directory that is.
+// chroot makes dir the root and working directory of all threads (they share
+// both) and returns which directory that is.
 func chroot(dir string) (*fileID, error) {
 	if err := os.Chdir(dir); err != nil {
 		return nil, err
@@ -151,7 +158,8 @@ func dropBoundingSet(set uint64) error {
 	return nil
 }
 
-// dropCapabilities empties the other sets, of which a change of uid has left the inheritable one alone, and all where the uid stays.
+// dropCapabilities empties the other sets, of which a change of uid has left
+// the inheritable one alone, and all where the uid stays.
 func dropCapabilities(before status) error {
 	if before.capAmb != 0 {
 		if err := allThreads(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0); err != nil {

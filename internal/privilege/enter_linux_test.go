@@ -14,7 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// nobody and other are users that every Debian has; the tests need no more of them than that they are not root.
+// nobody and other are users that every Debian has; the tests need no more of
+// them than that they are not root.
 const (
 	nobody = 65534
 	other  = "daemon"
@@ -249,7 +250,8 @@ func enterFromRoot(t *testing.T) {
 	}
 }
 
-// unreadable checks that not even the same user can look into the process, and that it will leave no core.
+// unreadable checks that not even the same user can look into the process, and
+// that it will leave no core.
 func unreadable(t *testing.T, program string, pid int, who status) {
 	t.Helper()
 	fds, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))

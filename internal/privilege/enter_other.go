@@ -11,11 +11,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Enter goes into the jail and returns only once it is proven that there is no way out. It is called once; every directory found open
-// (inherited from whoever started the process) is closed, as it would lead out. A change of identity or of the root directory needs root.
+// Enter goes into the jail and returns only once it is proven that there is no
+// way out. It is called once; every directory found open (inherited from
+// whoever started the process) is closed, as it would lead out. A change of
+// identity or of the root directory needs root.
 //
-// The warnings are sentences for the log about what is weaker than it could be. After an error the process is in no defined state and must
-// end.
+// The warnings are sentences for the log about what is weaker than it could be.
+// After an error the process is in no defined state and must end.
 func (j Jail) Enter() (warnings []string, err error) {
 	// Credentials belong to the process here: one call changes them for all threads.
 	wasRoot := os.Geteuid() == 0
@@ -80,7 +82,8 @@ func chroot(dir string) (*unix.Stat_t, error) {
 
 func same(a, b *unix.Stat_t) bool { return a.Dev == b.Dev && a.Ino == b.Ino }
 
-// proveIdentity checks the identity and that root's cannot be had again. These systems list the effective gid among the groups.
+// proveIdentity checks the identity and that root's cannot be had again. These
+// systems list the effective gid among the groups.
 func proveIdentity(id Identity) error {
 	if os.Getuid() != id.UID || os.Geteuid() != id.UID || os.Getgid() != id.GID || os.Getegid() != id.GID {
 		return fmt.Errorf("privileges are not gone: uid %d/%d, gid %d/%d", os.Getuid(), os.Geteuid(), os.Getgid(), os.Getegid())

@@ -47,7 +47,8 @@ func (w *witness) close() {
 	w.fds.Close()
 }
 
-// thisThread reads the status of the thread it happens to run on; as long as nothing has been changed that is every thread's.
+// thisThread reads the status of the thread it happens to run on; as long as
+// nothing has been changed that is every thread's.
 func (w *witness) thisThread() (status, error) {
 	return w.thread(strconv.Itoa(unix.Gettid()))
 }
@@ -122,8 +123,8 @@ func (w *witness) prove(want status) error {
 	return nil
 }
 
-// try attempts to get back what was given up. Where there was nothing to give up it is not called: a system call filter may kill whoever as
-// much as asks.
+// try attempts to get back what was given up. Where there was nothing to give
+// up it is not called: a system call filter may kill whoever as much as asks.
 func try(now status) error {
 	if now.uid[effective] != 0 && (syscall.Setuid(0) == nil || syscall.Seteuid(0) == nil) {
 		return errors.New("privileges are not gone: uid 0 can be had again")
@@ -149,7 +150,8 @@ func (w *witness) closeDirectories() error {
 	return err
 }
 
-// proveNoDirectory fails when any directory but the witness's own is open: through it, what lies outside the jail could be reached.
+// proveNoDirectory fails when any directory but the witness's own is open:
+// through it, what lies outside the jail could be reached.
 func (w *witness) proveNoDirectory() error {
 	dirs, err := w.openDirectories()
 	if err == nil && len(dirs) > 0 {

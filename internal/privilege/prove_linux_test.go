@@ -12,7 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A proof that cannot fail proves nothing: here it looks at the test itself, which has given nothing up.
+// A proof that cannot fail proves nothing: here it looks at the test itself,
+// which has given nothing up.
 func TestProveRefuses(t *testing.T) {
 	here := readStatus(t)
 	for _, test := range []struct {

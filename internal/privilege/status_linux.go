@@ -27,7 +27,8 @@ func (s status) privileged() bool {
 	return s.uid[0] == 0 || s.uid[1] == 0 || s.uid[2] == 0 || s.capPrm != 0
 }
 
-// parseStatus reads /proc/PID/task/TID/status, see proc_pid_status(5). Every line that fills a field must be there.
+// parseStatus reads /proc/PID/task/TID/status, see proc_pid_status(5). Every
+// line that fills a field must be there.
 func parseStatus(text []byte) (status, error) {
 	var s status
 	found := 0

@@ -19,21 +19,25 @@ const (
 )
 
 const (
-	// maxLogLine is how many bytes of a line's text are kept. The longest line about a lookup that succeeded holds two addresses of 1023.
+	// maxLogLine is how many bytes of a line's text are kept. The longest line
+	// about a lookup that succeeded holds two addresses of 1023.
 	maxLogLine = 4096
 
-	// gather is how long lines are collected after a write before the next: a lone line is written at once, a flood in few large writes.
+	// gather is how long lines are collected after a write before the next: a
+	// lone line is written at once, a flood in few large writes.
 	gather = 5 * time.Millisecond
 
 	// keepRoom is how many bytes of room are kept while there is nothing to write.
 	keepRoom = 256 << 10
 )
 
-// logBuffer takes log lines from any number of goroutines without ever making one wait, and writes them from a goroutine of its own, many
-// in one write. What a writer that is too slow leaves no room for is dropped and counted, and the next line that gets through says how many
-// were lost.
+// logBuffer takes log lines from any number of goroutines without ever making
+// one wait, and writes them from a goroutine of its own, many in one write.
+// What a writer that is too slow leaves no room for is dropped and counted, and
+// the next line that gets through says how many were lost.
 //
-// Lines are written as "<N>text\n", N the severity as one digit: what sd-daemon(3) expects on standard error, and what relay reads.
+// Lines are written as "<N>text\n", N the severity as one digit: what
+// sd-daemon(3) expects on standard error, and what relay reads.
 type logBuffer struct {
 	w     io.Writer
 	limit int
@@ -50,11 +54,13 @@ type logBuffer struct {
 	done chan struct{} // the writer has ended
 }
 
-// newLogBuffer starts writing to w what Log is given, and holds at most limit bytes of it (the writer has up to as many in hand). The caller
-// keeps w, and closes it after Close.
+// newLogBuffer starts writing to w what Log is given, and holds at most limit
+// bytes of it (the writer has up to as many in hand). The caller keeps w, and
+// closes it after Close.
 //
-// For Close to be able to end a write that hangs, w needs the method SetWriteDeadline of net.Conn: an *os.File has it when its descriptor was
-// in non-blocking mode when the file was made.
+// For Close to be able to end a write that hangs, w needs the method
+// SetWriteDeadline of net.Conn: an *os.File has it when its descriptor was in
+// non-blocking mode when the file was made.
 func newLogBuffer(w io.Writer, limit int) *logBuffer {
 	return startLog(w, limit, func() {})
 }
@@ -75,8 +81,10 @@ type deadliner interface {
 	SetWriteDeadline(time.Time) error
 }
 
-// Log takes in one line of text, without a newline, at a severity of 0 (emergency) to 7 (debug), and never waits for it to be written. It
-// copies the text; control characters become '?', and what is beyond maxLogLine is cut off. After Close it does nothing.
+// Log takes in one line of text, without a newline, at a severity of 0
+// (emergency) to 7 (debug), and never waits for it to be written. It copies the
+// text; control characters become '?', and what is beyond maxLogLine is cut
+// off. After Close it does nothing.
 func (b *logBuffer) Log(severity int, text []byte) {
 	if len(text) > maxLogLine {
 		text = text[:maxLogLine]
@@ -112,8 +120,9 @@ func (b *logBuffer) Logf(severity int, format string, args ...any) {
 	b.Log(severity, fmt.Appendf(nil, format, args...))
 }
 
-// Close takes in no more lines, writes what is there until the deadline, and returns how many lines were lost without anyone having been
-// told. Where w has no SetWriteDeadline, a write that hangs outlives it.
+// Close takes in no more lines, writes what is there until the deadline, and
+// returns how many lines were lost without anyone having been told. Where w has
+// no SetWriteDeadline, a write that hangs outlives it.
 func (b *logBuffer) Close(deadline time.Time) (lost int) {
 	b.mu.Lock()
 	b.closed = true
@@ -178,7 +187,8 @@ func (b *logBuffer) run() {
 	}
 }
 
-// take gives the writer what has gathered since the last time, and tells whether nothing will follow.
+// take gives the writer what has gathered since the last time, and tells
+// whether nothing will follow.
 func (b *logBuffer) take() (batch []byte, last bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

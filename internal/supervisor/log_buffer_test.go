@@ -17,7 +17,8 @@ import (
 
 const sampleLine = "srs_forward: <alice@example.org> rewritten as <SRS0=abcd=ef=example.org=alice@example.com>"
 
-// soon is for what will certainly be done by then; late, for what the test waits until it has happened.
+// soon is for what will certainly be done by then; late, for what the test
+// waits until it has happened.
 func soon() time.Time { return time.Now().Add(50 * time.Millisecond) }
 func late() time.Time { return time.Now().Add(20 * time.Second) }
 

@@ -11,8 +11,10 @@ import (
 // maxDatagrams is how many messages are sent at a time.
 const maxDatagrams = 64
 
-// datagrams sends many messages in one system call, sendmmsg(2), which golang.org/x/sys/unix has no function for. Sending is most of what
-// the supervisor does on a busy host, and this makes it a quarter to a third cheaper.
+// datagrams sends many messages in one system call, sendmmsg(2), which
+// golang.org/x/sys/unix has no function for. Sending is most of what the
+// supervisor does on a busy host, and this makes it a quarter to a third
+// cheaper.
 type datagrams struct {
 	headers [maxDatagrams]mmsghdr
 	parts   [maxDatagrams]unix.Iovec
@@ -23,8 +25,9 @@ type mmsghdr struct {
 	sent uint32
 }
 
-// send sends at most maxDatagrams messages, each ending in one byte that is left out, and waits while the socket is full. It returns how
-// many were sent before the error.
+// send sends at most maxDatagrams messages, each ending in one byte that is
+// left out, and waits while the socket is full. It returns how many were sent
+// before the error.
 func (d *datagrams) send(conn *net.UnixConn, msgs [][]byte) (sent int, err error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {

@@ -6,9 +6,12 @@ import (
 	"time"
 )
 
-// relay carries the log of a worker, as logBuffer writes it, from its pipe into the supervisor's log. A line that does not begin with "<N>"
-// is none of the worker's own but the Go runtime's, which reports a crash on the same pipe: it is logged as critical. Nothing else in a line
-// is looked at: the worker may have been taken over by a stranger, whose lines can do no more than be logged.
+// relay carries the log of a worker, as logBuffer writes it, from its pipe into
+// the supervisor's log. A line that does not begin with "<N>" is none of the
+// worker's own but the Go runtime's, which reports a crash on the same pipe: it
+// is logged as critical. Nothing else in a line is looked at: the worker may
+// have been taken over by a stranger, whose lines can do no more than be
+// logged.
 type relay struct {
 	r    io.ReadCloser
 	done chan struct{}
@@ -25,8 +28,10 @@ func newRelay(r io.ReadCloser, to *logBuffer) *relay {
 	return l
 }
 
-// Close waits until the worker's end of the pipe is closed and everything written to it has been read, at the latest until the deadline. It
-// is called when the worker is gone; what a process that it left behind may still write is of no interest.
+// Close waits until the worker's end of the pipe is closed and everything
+// written to it has been read, at the latest until the deadline. It is called
+// when the worker is gone; what a process that it left behind may still write
+// is of no interest.
 func (l *relay) Close(deadline time.Time) {
 	timeout := time.NewTimer(time.Until(deadline))
 	defer timeout.Stop()
@@ -38,7 +43,8 @@ func (l *relay) Close(deadline time.Time) {
 	}
 }
 
-// copyLines hands every line of r on until reading fails; the end of a line that is too long is left out. The text is valid only during the call.
+// copyLines hands every line of r on until reading fails; the end of a line
+// that is too long is left out. The text is valid only during the call.
 func copyLines(r io.Reader, log func(severity int, text []byte)) {
 	buf := make([]byte, 64<<10) // as much as a pipe holds
 	have, cut := 0, false       // bytes of an unfinished line; whether its beginning has been logged already

@@ -53,7 +53,8 @@ func TestCopyLines(t *testing.T) {
 	}
 }
 
-// From a worker's buffer over a pipe into the supervisor's: nothing is lost, and all ends with the worker.
+// From a worker's buffer over a pipe into the supervisor's: nothing is lost,
+// and all ends with the worker.
 func TestRelay(t *testing.T) {
 	r, w := pipe(t)
 	var out strings.Builder

@@ -22,10 +22,13 @@ const (
 	logSyslog                    // the syslog daemon, facility mail
 )
 
-// newSink opens the log. Lines given to it are written by a goroutine of its own, see logBuffer; limit bounds in bytes what waits when the
-// target is slow or away. stderr is standard error, pid what syslog lines carry in their tag, and now the clock for their time stamps.
+// newSink opens the log. Lines given to it are written by a goroutine of its
+// own, see logBuffer; limit bounds in bytes what waits when the target is slow
+// or away. stderr is standard error, pid what syslog lines carry in their tag,
+// and now the clock for their time stamps.
 //
-// A syslog daemon that is not there is no error: it is told on stderr once, and tried again as long as there is something to log.
+// A syslog daemon that is not there is no error: it is told on stderr once, and
+// tried again as long as there is something to log.
 func newSink(target logTarget, limit int, stderr io.Writer, pid int, now func() time.Time) *logBuffer {
 	switch target {
 	case logSyslog:
@@ -41,8 +44,10 @@ func newSink(target logTarget, limit int, stderr io.Writer, pid int, now func() 
 	}
 }
 
-// isJournal tells whether f is the stream to the journal that the service manager announced in the environment variable JOURNAL_STREAM
-// (device and inode number, see systemd.exec(5)), and not something it was redirected to since.
+// isJournal tells whether f is the stream to the journal that the service
+// manager announced in the environment variable JOURNAL_STREAM (device and
+// inode number, see systemd.exec(5)), and not something it was redirected to
+// since.
 func isJournal(f *os.File, journalStream string) bool {
 	var dev, ino uint64
 	if n, err := fmt.Sscanf(journalStream, "%d:%d", &dev, &ino); n != 2 || err != nil {
@@ -86,8 +91,10 @@ var syslogSockets = []string{"/dev/log", "/var/run/syslog", "/var/run/log"}
 
 const facilityMail = 2 << 3
 
-// syslogWriter sends every line to the syslog daemon as the C library's syslog(3) does: a datagram "<PRI>Mon _2 15:04:05 tag[pid]: text", or
-// the same with a NUL at its end where the daemon listens on a stream. While the daemon is away or its socket is full, Write waits.
+// syslogWriter sends every line to the syslog daemon as the C library's
+// syslog(3) does: a datagram "<PRI>Mon _2 15:04:05 tag[pid]: text", or the same
+// with a NUL at its end where the daemon listens on a stream. While the daemon
+// is away or its socket is full, Write waits.
 type syslogWriter struct {
 	sockets []string
 	tag     string // "postsrsd[123]: "
@@ -109,7 +116,8 @@ func newSyslogWriter(sockets []string, tag string, now func() time.Time) *syslog
 	return &syslogWriter{sockets: sockets, tag: tag, now: now, ending: make(chan struct{})}
 }
 
-// SetWriteDeadline makes Write end at the deadline, and at once when the daemon is away. It can be set once.
+// SetWriteDeadline makes Write end at the deadline, and at once when the daemon
+// is away. It can be set once.
 func (s *syslogWriter) SetWriteDeadline(t time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

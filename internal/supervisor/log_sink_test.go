@@ -152,7 +152,8 @@ func TestSyslogShortens(t *testing.T) {
 	}
 }
 
-// Nobody reads the socket: Log goes on, every line is accounted for, and Close keeps to its deadline.
+// Nobody reads the socket: Log goes on, every line is accounted for, and Close
+// keeps to its deadline.
 func TestSyslogNotRead(t *testing.T) {
 	const total = 20_000
 	path := filepath.Join(t.TempDir(), "log")
@@ -199,7 +200,8 @@ func TestSyslogReadLate(t *testing.T) {
 	})
 }
 
-// The daemon is restarted, with and without a gap, and with its socket full: what it had not yet been given comes to the new one.
+// The daemon is restarted, with and without a gap, and with its socket full:
+// what it had not yet been given comes to the new one.
 func TestSyslogRestarts(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	d := startSyslogd(t, path)

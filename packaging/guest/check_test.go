@@ -111,7 +111,8 @@ func TestBashCompletion(t *testing.T) {
 	}
 }
 
-// What the packages are made of decides alone what they are: not the time, the place, the umask or the files' times.
+// What the packages are made of decides alone what they are: not the time, the
+// place, the umask or the files' times.
 func TestBuildIsReproducible(t *testing.T) {
 	again := t.TempDir()
 	must(t, "sh", "-c", `umask 077

@@ -31,7 +31,8 @@ SRS_SECRET_LENGTH=24
 const traces = `find / -xdev -name '*postsrsd*' ! -path '/root/*' ! -path '/var/spool/*' ! -path '/var/cache/apt/*' | sort
 	getent passwd postsrsd; getent group postsrsd; debconf-show postsrsd`
 
-// The way of a server that runs Debian's postsrsd: over to this one, through a reboot, back, over again, and away.
+// The way of a server that runs Debian's postsrsd: over to this one, through a
+// reboot, back, over again, and away.
 func TestUpgradeFromDebian(t *testing.T) {
 	m := bootMachine(t)
 	m.put("/root", built(t, "*_amd64.deb"))
@@ -132,7 +133,8 @@ func TestCleanInstall(t *testing.T) {
 	if got := m.run(`stat -c '%a %U:%G %s' /etc/postsrsd.secret`); got != "600 root:root 17" {
 		t.Errorf("the secret's mode, owner and size are %s", got)
 	}
-	// What container set-ups look for: sed edits these lines, and env takes all that are no comment.
+	// What container set-ups look for: sed edits these lines, and env takes all
+	// that are no comment.
 	settings := m.read("/etc/default/postsrsd")
 	for _, line := range []string{"SRS_DOMAIN=example.com", `#?SRS_EXCLUDE_DOMAINS=\S*`, "SRS_SECRET=/etc/postsrsd.secret", "RUN_AS=postsrsd", "CHROOT=/var/lib/postsrsd"} {
 		if !regexp.MustCompile("(?m)^" + line + "$").MatchString(settings) {
@@ -162,8 +164,8 @@ func TestCleanInstall(t *testing.T) {
 	}
 }
 
-// Settings that were there first are the administrator's, whatever quotes and blanks they hold, and say where the secret
-// belongs and how long it is to be.
+// Settings that were there first are the administrator's, whatever quotes and
+// blanks they hold, and say where the secret belongs and how long it is to be.
 func TestInstallWithSettingsThere(t *testing.T) {
 	m := newMachine(t)
 	m.put("/root", built(t, "*_amd64.deb"))
@@ -186,7 +188,8 @@ func TestInstallWithSettingsThere(t *testing.T) {
 	}
 }
 
-// A service that was stopped stays stopped through an upgrade; one that cannot start says why, and dpkg goes on.
+// A service that was stopped stays stopped through an upgrade; one that cannot
+// start says why, and dpkg goes on.
 func TestUpgradeWhenStoppedOrBroken(t *testing.T) {
 	m := bootMachine(t)
 	m.put("/root", built(t, "*_amd64.deb"))
@@ -215,7 +218,8 @@ func TestUpgradeWhenStoppedOrBroken(t *testing.T) {
 	})
 }
 
-// A conffile that the administrator changed is kept, and dpkg's question about it answered by apt's options.
+// A conffile that the administrator changed is kept, and dpkg's question about
+// it answered by apt's options.
 func TestUpgradeWithChangedConffiles(t *testing.T) {
 	m := bootMachine(t)
 	m.put("/root", built(t, "*_amd64.deb"))
@@ -235,7 +239,8 @@ func TestUpgradeWithChangedConffiles(t *testing.T) {
 	}
 }
 
-// Settings and secrets that only look like ours are left alone: where PostSRSd 2.x's configuration is, none are written.
+// Settings and secrets that only look like ours are left alone: where PostSRSd
+// 2.x's configuration is, none are written.
 func TestUpgradeFrom2x(t *testing.T) {
 	m := newMachine(t)
 	m.put("/root", built(t, "*_amd64.deb"))

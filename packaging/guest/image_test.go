@@ -9,8 +9,9 @@ import (
 	"path/filepath"
 )
 
-// recipe makes, in a chroot of a fresh system, what every guest starts from: Debian's postfix, and Debian's postsrsd with
-// what it depends on ready to be installed where there is no network.
+// recipe makes, in a chroot of a fresh system, what every guest starts from:
+// Debian's postfix, and Debian's postsrsd with what it depends on ready to be
+// installed where there is no network.
 const recipe = `
 set -e
 printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d

@@ -80,7 +80,8 @@ func (m *machine) read(path string) string {
 	return string(text)
 }
 
-// nspawnArgs are what every container has: loopback alone, and no trace in the host's service manager.
+// nspawnArgs are what every container has: loopback alone, and no trace in the
+// host's service manager.
 func (m *machine) nspawnArgs(args ...string) []string {
 	return append([]string{"--quiet", "--directory=" + m.root, "--private-network", "--register=no", "--keep-unit",
 		"--console=pipe", "--resolv-conf=off", "--timezone=off", "--link-journal=no"}, args...)
@@ -171,8 +172,9 @@ func (m *machine) run(script string, args ...string) string {
 	return strings.TrimRight(out, "\n")
 }
 
-// bare runs a shell script in the machine while it is not booted: as in a container without a service manager. It has to
-// succeed; what it printed is returned, without its standard error.
+// bare runs a shell script in the machine while it is not booted: as in a
+// container without a service manager. It has to succeed; what it printed is
+// returned, without its standard error.
 func (m *machine) bare(script string, args ...string) string {
 	m.t.Helper()
 	cmd := exec.Command("systemd-nspawn", m.nspawnArgs(append([]string{"--as-pid2", "--setenv=DEBIAN_FRONTEND=noninteractive",

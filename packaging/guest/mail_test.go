@@ -46,8 +46,9 @@ func (m *machine) arrives() (from, to string) {
 	return from, to
 }
 
-// forwards sends a mail from outside to the forwarding alias, has it leave under an SRS address, and has a bounce to that
-// find its way back. It returns the SRS address.
+// forwards sends a mail from outside to the forwarding alias, has it leave
+// under an SRS address, and has a bounce to that find its way back. It returns
+// the SRS address.
 func (m *machine) forwards() string {
 	m.t.Helper()
 	m.run(`smtp-source -f "$1" -t "$2" 127.0.0.1:25`, sender, forwarder)
@@ -72,7 +73,8 @@ func (m *machine) bounces(address string) {
 	}
 }
 
-// answers waits for the daemon to answer as Postfix asks it, and returns the sender to use in place of ours.
+// answers waits for the daemon to answer as Postfix asks it, and returns the
+// sender to use in place of ours.
 func (m *machine) answers() string {
 	m.t.Helper()
 	var address string

@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// packages is the directory that TestMain builds the packages into, scratch where copies of the image run.
+// packages is the directory that TestMain builds the packages into, scratch
+// where copies of the image run.
 var packages, scratch string
 
 // The programs that the suite runs on the host, and the Debian packages that have them.
@@ -149,7 +150,8 @@ func cgroups() map[string]bool {
 	return there
 }
 
-// removeCgroups removes those that were not there before. One that something still runs in cannot be removed.
+// removeCgroups removes those that were not there before. One that something
+// still runs in cannot be removed.
 func removeCgroups(before map[string]bool) {
 	for dir, wasThere := range before {
 		if !wasThere {

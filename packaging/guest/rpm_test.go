@@ -10,15 +10,17 @@ import (
 	"testing"
 )
 
-// Debian's rpm asks to be told that this is no Debian package; what rpm needs of the system is not in its database here.
+// Debian's rpm asks to be told that this is no Debian package; what rpm needs
+// of the system is not in its database here.
 const (
 	rpmInstall = `rpm --force-debian --nodeps --install `
 	rpmUpgrade = `rpm --force-debian --nodeps --upgrade `
 	rpmErase   = `rpm --force-debian --nodeps --erase postsrsd`
 )
 
-// spec makes a package with PostSRSd 1.x's list of files, around the real daemon of Debian's package. %[1]s is where the
-// settings are, %[2]s what else it owns.
+// spec makes a package with PostSRSd 1.x's list of files, around the real
+// daemon of Debian's package. %[1]s is where the settings are, %[2]s what else
+// it owns.
 const spec = `
 Name: postsrsd
 Version: 1.12
@@ -87,8 +89,9 @@ func oldRPM(t *testing.T, settings, more string) string {
 	return found[0]
 }
 
-// Both kinds of distributions' packages of PostSRSd 1.x are upgraded while their daemon serves; settings, secret, and what
-// was signed survive that, the way back, and the end.
+// Both kinds of distributions' packages of PostSRSd 1.x are upgraded while
+// their daemon serves; settings, secret, and what was signed survive that, the
+// way back, and the end.
 func TestRPMUpgrade(t *testing.T) {
 	for _, tt := range []struct {
 		name, settings, more string

@@ -29,7 +29,8 @@ func (m *machine) jailed(jail, user string) {
 	}
 }
 
-// reloadsUnderLoad has Postfix's own client ask without pause on both ports while the service is reloaded.
+// reloadsUnderLoad has Postfix's own client ask without pause on both ports
+// while the service is reloaded.
 func (m *machine) reloadsUnderLoad(t *testing.T) {
 	m.run(`cd /root
 		seq -f 'user%.0f@origin.example' 5000 >keys
@@ -54,7 +55,8 @@ func (m *machine) reloadsUnderLoad(t *testing.T) {
 	}
 }
 
-// A worker that hangs, which the unit leaves the supervisor no right to kill, is the service manager's to end.
+// A worker that hangs, which the unit leaves the supervisor no right to kill,
+// is the service manager's to end.
 func TestHungWorkerIsReplaced(t *testing.T) {
 	m := bootMachine(t)
 	m.put("/root", built(t, "*_amd64.deb"))

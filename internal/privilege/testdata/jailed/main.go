@@ -1,7 +1,9 @@
 //go:build linux
 
-// Jailed enters a jail as the worker does, with many threads running, and then tries to get out again. It prints what came of it as JSON and
-// stays until its standard input ends, so that it can be looked at from outside. It is built without cgo by the tests of package privilege.
+// Jailed enters a jail as the worker does, with many threads running, and then
+// tries to get out again. It prints what came of it as JSON and stays until its
+// standard input ends, so that it can be looked at from outside. It is built
+// without cgo by the tests of package privilege.
 package main
 
 import (
@@ -127,8 +129,9 @@ func escape(saved int, j privilege.Jail) (succeeded []string) {
 	return succeeded
 }
 
-// killPrivileged installs a system call filter that kills whoever asks for another identity, root directory or capabilities, as service
-// managers do by default.
+// killPrivileged installs a system call filter that kills whoever asks for
+// another identity, root directory or capabilities, as service managers do by
+// default.
 func killPrivileged() {
 	filter := []unix.SockFilter{{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}} // the number of the call
 	for _, nr := range []uint32{unix.SYS_SETUID, unix.SYS_SETGID, unix.SYS_SETRESUID, unix.SYS_SETRESGID, unix.SYS_SETGROUPS,
