@@ -108,7 +108,9 @@ func (g *generation) drain() {
 	g.order(order{Drain: true})
 }
 
-func (g *generation) kill() { g.command.Process.Signal(syscall.SIGKILL) }
+// kill ends the worker. The error is that the supervisor may not, as in a
+// service that has no CAP_KILL; then the service manager has to.
+func (g *generation) kill() error { return g.command.Process.Signal(syscall.SIGKILL) }
 
 // self is this program, also after a package has replaced the file.
 func self() string {

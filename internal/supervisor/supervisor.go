@@ -339,7 +339,9 @@ func (s *Supervisor) checkHealth() {
 	for _, g := range s.workers() {
 		if !g.asked.IsZero() && time.Since(g.asked) > s.patience {
 			s.log.Logf(sevCrit, "the worker (pid %d) does not answer, ending it", g.command.Process.Pid)
-			g.kill()
+			if err := g.kill(); err != nil {
+				s.log.Logf(sevCrit, "the worker (pid %d) has to be ended by the service manager: %v", g.command.Process.Pid, err)
+			}
 		}
 	}
 	if s.current != nil && !s.current.gone && s.current.asked.IsZero() {
