@@ -165,3 +165,36 @@ func TestUnitLeavesSettingsWorking(t *testing.T) {
 		t.Errorf("the service restarted by itself %s times", got)
 	}
 }
+
+// A postsrsd.conf of PostSRSd 2.x rules where it lies, with its socket in
+// Postfix's queue directory, under the unit's restrictions.
+func TestUnitServesPostsrsdConf(t *testing.T) {
+	m := bootMachine(t)
+	m.put("/root", built(t, "*_amd64.deb"))
+	m.write("/etc/postsrsd.conf", `domains = { "hosted.example" }
+srs-domain = "example.com"
+secrets-file = "/etc/postsrsd.secret"
+unprivileged-user = "postsrsd"
+chroot-dir = "/var/lib/postsrsd"
+`)
+	m.write("/etc/postsrsd.secret", "a-secret-of-2x-s-own\n")
+	m.run(installOurs)
+	const ask = `postmap -q "$1" socketmap:unix:/var/spool/postfix/srs:"$2"`
+	for range 2 {
+		m.run(`systemctl is-active --quiet postsrsd.service`)
+		signed := strings.TrimSpace(m.run(ask, "alice@example.org", "forward"))
+		if !strings.HasPrefix(signed, "SRS0=") {
+			t.Fatalf("alice@example.org becomes %q", signed)
+		}
+		if got := strings.TrimSpace(m.run(ask, signed, "reverse")); got != "alice@example.org" {
+			t.Errorf("%s reverses to %q", signed, got)
+		}
+		if got, err := m.try(ask, "bob@hosted.example", "forward"); err == nil {
+			t.Errorf("a sender of ours becomes %q", got)
+		}
+		m.run(`systemctl reload postsrsd.service`)
+	}
+	if got := strings.TrimSpace(m.run(`cat /etc/postsrsd.secret; ls /etc/default/postsrsd 2>/dev/null || true`)); got != "a-secret-of-2x-s-own" {
+		t.Errorf("the package wrote: %q", got)
+	}
+}
