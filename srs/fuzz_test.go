@@ -51,7 +51,7 @@ func FuzzRoundTrip(f *testing.F) {
 		if strings.EqualFold(signed, string(tampered)) {
 			return
 		}
-		if got, err := codec.Reverse(string(tampered)); err == nil && got != back {
+		if got, err := codec.Reverse(string(tampered)); err == nil {
 			t.Fatalf("%q verifies as %q, made of %q", tampered, got, signed)
 		}
 	})

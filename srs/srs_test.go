@@ -273,3 +273,33 @@ func BenchmarkHMAC(b *testing.B) {
 		mac.Sum(sum)
 	}
 }
+
+var oneAlphabet = strings.NewReplacer("-", "+", "_", "/")
+
+// TestTampering changes each character behind the tag into every other one.
+func TestTampering(t *testing.T) {
+	o := options()
+	o.HashLength, o.HashMinimum = 27, 27 // so that chance verifies nothing
+	codec := mustNew(t, o)
+	for _, sender := range []string{"Test+user@otherdomain.com", "SRS0=a=b=c=d@otherdomain.com", `"a b"@[192.0.2.1]`} {
+		signed, err := codec.Forward(sender)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hash := strings.IndexByte(signed, '=') + 1
+		for i := hash; i < strings.LastIndexByte(signed, '@'); i++ {
+			for c := range 256 {
+				tampered := []byte(signed)
+				tampered[i] = byte(c)
+				a, b := signed, string(tampered)
+				if i < hash+27 {
+					a, b = oneAlphabet.Replace(a), oneAlphabet.Replace(b)
+				}
+				same := strings.EqualFold(a, b)
+				if got, err := codec.Reverse(string(tampered)); err == nil && !same {
+					t.Errorf("%q verifies as %q, made of %q", tampered, got, signed)
+				}
+			}
+		}
+	}
+}
