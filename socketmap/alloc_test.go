@@ -23,5 +23,14 @@ func TestServeAllocates(t *testing.T) {
 		if n >= 1 {
 			t.Errorf("%q: %v allocations", request, n)
 		}
+		whole, reply := []byte(frame("echo "+request)), make([]byte, 0, 1000)
+		n = testing.AllocsPerRun(1000, func() {
+			if _, ok := Answer(reply, whole, 32768, echo); !ok {
+				t.Fatal(request)
+			}
+		})
+		if n >= 1 {
+			t.Errorf("%q: Answer: %v allocations", request, n)
+		}
 	}
 }

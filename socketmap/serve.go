@@ -47,6 +47,36 @@ func Serve(r *bufio.Reader, w io.Writer, maxRequest int, lookup Lookup) error {
 	}
 }
 
+// Answer is [Serve] for a request that has been read already: it appends the
+// reply to dst and returns the result. The request is one netstring, with at
+// most maxRequest bytes in it; for anything else, and for what would end the
+// conversation, Answer returns false, has not called lookup, and leaves it to
+// Serve.
+func Answer(dst, request []byte, maxRequest int, lookup Lookup) (reply []byte, ok bool) {
+	request, ok = cutNetstring(request)
+	if !ok || len(request) > maxRequest {
+		return dst, false
+	}
+	s := scratches.Get().(*scratch)
+	defer s.free()
+	if s.answer(request, lookup) != nil {
+		return dst, false
+	}
+	return append(dst, s.frame()...), true
+}
+
+// cutNetstring returns what b holds if b is one netstring and nothing more.
+func cutNetstring(b []byte) (data []byte, ok bool) {
+	n, i := 0, 0
+	for ; i < len(b) && '0' <= b[i] && b[i] <= '9' && n <= MaxFrame; i++ {
+		n = n*10 + int(b[i]-'0')
+	}
+	if i == 0 || i > 1 && b[0] == '0' || len(b) != i+n+len(":,") || b[i] != ':' || b[len(b)-1] != ',' {
+		return nil, false
+	}
+	return b[i+1 : len(b)-1], true
+}
+
 // scratch is what one request needs to be answered. It is taken only once
 // there is a request, so that an idle connection costs no more than r.
 type scratch struct {

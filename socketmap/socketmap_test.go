@@ -74,7 +74,37 @@ func converse(t testing.TB, input string) ([]string, error) {
 			t.Fatalf("%.200q: reader %d: %.200q, %v; reader 0: %.200q, %v", input, i, got, err, first, firstErr)
 		}
 	}
+	reply, whole := Answer([]byte("before "), []byte(input), testMaxRequest, echo)
+	if whole && (firstErr != nil || len(first) != 1 || string(reply) != "before "+first[0]) {
+		t.Fatalf("%.200q: Answer says %.200q, Serve %.200q, %v", input, reply, first, firstErr)
+	}
 	return first, firstErr
+}
+
+// What is not one whole request, Answer leaves to Serve.
+func TestAnswer(t *testing.T) {
+	for request, want := range map[string]string{
+		frame("echo a"):                   frame("OK <a>"),
+		frame("echo none"):                frame("NOTFOUND No domain."),
+		frame("echo"):                     "",
+		frame("echo a") + "1":             "",
+		frame("echo a") + frame("echo b"): "",
+		"":                                "",
+		"6":                               "",
+		"6:":                              "",
+		"6:echo a":                        "",
+		"6:echo a;":                       "",
+		"06:echo a,":                      "",
+		"7:echo a,":                       "",
+		":echo a,":                        "",
+		"99999999999999999999999:echo a,": "",
+		frame("echo " + strings.Repeat("x", testMaxRequest)): "",
+	} {
+		reply, whole := Answer(nil, []byte(request), testMaxRequest, echo)
+		if string(reply) != want || whole != (want != "") {
+			t.Errorf("%q: %q, %v", request, reply, whole)
+		}
+	}
 }
 
 func frame(s string) string { return fmt.Sprintf("%d:%s,", len(s), s) }

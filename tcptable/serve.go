@@ -42,6 +42,24 @@ func Serve(r *bufio.Reader, w io.Writer, maxLine int, lookup Lookup) error {
 	}
 }
 
+// Answer is [Serve] for a request that has been read already: it appends the
+// reply to dst and returns the result. The request is one line with its
+// newline, maxLine bytes at most; for anything else Answer returns false, has
+// not called lookup, and leaves it to Serve.
+func Answer(dst, request []byte, maxLine int, lookup Lookup) (reply []byte, ok bool) {
+	if len(request) > maxLine || bytes.IndexByte(request, '\n') != len(request)-1 || len(request) == 0 {
+		return dst, false
+	}
+	s := scratches.Get().(*scratch)
+	defer s.free()
+	s.answer(trimEnd(request), lookup)
+	return append(dst, s.reply...), true
+}
+
+func trimEnd(line []byte) []byte {
+	return bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r"))
+}
+
 // scratch is what one request needs to be answered. It is taken only once
 // there is a request, so that an idle connection costs no more than r.
 type scratch struct {
@@ -76,8 +94,7 @@ func serveOne(r *bufio.Reader, w io.Writer, maxLine int, lookup Lookup) error {
 	if end != nil && end != ErrLineTooLong && (end != io.EOF || len(line) == 0) {
 		return end
 	}
-	line = bytes.TrimSuffix(line, []byte("\n"))
-	line = bytes.TrimSuffix(line, []byte("\r"))
+	line = trimEnd(line)
 	if len(line) > maxLine {
 		end = ErrLineTooLong
 	}

@@ -74,7 +74,31 @@ func converse(t testing.TB, input string) ([]string, error) {
 			t.Fatalf("%.200q: reader %d: %q, %v; reader 0: %q, %v", input, i, got, err, first, firstErr)
 		}
 	}
+	reply, whole := Answer([]byte("before "), []byte(input), testMaxLine, echo)
+	if whole && (firstErr != nil || len(first) != 1 || string(reply) != "before "+first[0]) {
+		t.Fatalf("%.200q: Answer says %.200q, Serve %.200q, %v", input, reply, first, firstErr)
+	}
 	return first, firstErr
+}
+
+// What is not one whole request, Answer leaves to Serve.
+func TestAnswer(t *testing.T) {
+	for request, want := range map[string]string{
+		"get a@b\n":      "200 <a@b>\n",
+		"get a@b\r\n":    "200 <a@b>\n",
+		"get none\n":     "500 Not an SRS address.\n",
+		"\n":             invalid,
+		"":               "",
+		"get a@b":        "",
+		"get a\nget b\n": "",
+		"get a\nget b":   "",
+		"get " + strings.Repeat("x", testMaxLine-4) + "\n": "",
+	} {
+		reply, whole := Answer(nil, []byte(request), testMaxLine, echo)
+		if string(reply) != want || whole != (want != "") {
+			t.Errorf("%q: %q, %v", request, reply, whole)
+		}
+	}
 }
 
 const invalid = "500 Invalid request\n"

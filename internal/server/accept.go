@@ -22,6 +22,9 @@ func (s *Server) Serve(ln net.Listener, direction Direction) error {
 		s.mu.Unlock()
 		return a.Close()
 	}
+	if _, ok := a.(plain); !ok && s.loops == nil {
+		s.startLoops()
+	}
 	s.listeners[a] = struct{}{}
 	s.running.Add(1)
 	s.mu.Unlock()
@@ -65,15 +68,12 @@ func (p plain) accept() (stream, error) { return p.Accept() }
 
 // start serves one more connection, once there is room for it.
 func (s *Server) start(client stream, direction Direction) {
-	c := newConn(s, client)
+	c := &conn{stream: client, s: s, direction: direction}
 	s.enter(c)
 	s.running.Add(1)
-	go func() {
-		defer s.running.Done()
-		c.serve(direction)
-		s.leave(c)
-		c.free()
-	}()
+	if !s.park(c) {
+		go c.run()
+	}
 }
 
 // enter returns when c is one of s.conns.

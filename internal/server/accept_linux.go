@@ -10,19 +10,20 @@ import (
 //
 // For each TCP connection that package net accepts it asks for an address and
 // turns on keep-alive: six system calls of fourteen for a client that asks
-// once, and a timer in the kernel, none of which is needed here. So those are
-// accepted without.
+// once, and a timer in the kernel, none of which is needed here. It also
+// watches the connection itself, where a loop is to do that. So connections
+// are accepted without it.
 func takeOver(ln net.Listener) acceptor {
-	tcp, ok := ln.(*net.TCPListener)
+	filer, ok := ln.(interface{ File() (*os.File, error) })
 	if !ok {
 		return plain{ln}
 	}
-	file, err := tcp.File() // net's own handle on the socket only waits for net
+	file, err := filer.File() // net's own handle on the socket only waits for net
 	if err != nil {
 		return plain{ln}
 	}
 	conn, err := file.SyscallConn()
-	if err == nil {
+	if err == nil && ln.Addr().Network() == "tcp" {
 		// Clients inherit this. Without it pipelined replies would wait until
 		// the client acknowledges the one before.
 		err = control(conn, func(fd int) error {
@@ -33,6 +34,9 @@ func takeOver(ln net.Listener) acceptor {
 		file.Close()
 		return plain{ln}
 	}
+	if u, ok := ln.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(false) // the socket is not at its end
+	}
 	ln.Close()
 	l := &listener{File: file, conn: conn}
 	l.try = func(fd uintptr) bool {
@@ -42,7 +46,7 @@ func takeOver(ln net.Listener) acceptor {
 	return l
 }
 
-// A listener is a listening TCP socket that package net knows nothing of.
+// A listener is a listening socket that package net knows nothing of.
 type listener struct {
 	*os.File
 	conn   syscall.RawConn
@@ -58,7 +62,7 @@ func (l *listener) accept() (stream, error) {
 		}
 		switch l.err {
 		case nil:
-			return socket{os.NewFile(uintptr(l.client), "")}, nil
+			return &socket{fd: l.client}, nil
 		case syscall.EINTR, syscall.ECONNABORTED:
 		default:
 			return nil, os.NewSyscallError("accept4", l.err)
@@ -66,11 +70,18 @@ func (l *listener) accept() (stream, error) {
 	}
 }
 
-// A socket is a client's connection that package net knows nothing of.
-type socket struct{ *os.File }
+// A socket is a client's connection that package net knows nothing of. It is
+// a stream only once it is awake: until then whoever has it uses the
+// descriptor, and nobody waits for it.
+type socket struct {
+	*os.File
+	fd int
+}
+
+func (s *socket) wake() { s.File = os.NewFile(uintptr(s.fd), "") }
 
 // CloseWrite is net.TCPConn's.
-func (s socket) CloseWrite() error {
+func (s *socket) CloseWrite() error {
 	conn, err := s.SyscallConn()
 	if err != nil {
 		return err

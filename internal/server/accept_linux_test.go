@@ -19,8 +19,10 @@ func TestAcceptedSocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer client.Close()
-	conn, err := client.(socket).SyscallConn()
+	s := client.(*socket)
+	s.wake()
+	defer s.Close()
+	conn, err := s.SyscallConn()
 	if err != nil {
 		t.Fatal(err)
 	}

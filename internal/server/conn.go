@@ -27,11 +27,16 @@ type stream interface {
 
 // A conn is one connection. It is the reader and writer that the protocols
 // see, and keeps their deadlines without touching a timer or a clock while
-// requests come and go: see read and Write.
+// requests come and go: see Read and Write. On Linux a loop has it until it is
+// handed off to a goroutine.
 type conn struct {
 	stream
-	s *Server
-	r *bufio.Reader
+	s         *Server
+	direction Direction
+	protocol  protocol
+	r         *bufio.Reader
+	unread    []byte // what the loop has read of a request
+	unsent    []byte // what the loop could not send of a reply
 
 	admitted chan struct{} // closed when c may be served; nil if it never had to wait
 
@@ -56,24 +61,74 @@ const (
 
 var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, bufferSize) }}
 
-func newConn(s *Server, client stream) *conn {
-	c := &conn{stream: client, s: s, r: readers.Get().(*bufio.Reader)}
-	c.r.Reset(c)
-	return c
+// protocol is what a connection speaks.
+type protocol int
+
+const (
+	unheard protocol = iota
+	tcpTable
+	netstrings
+)
+
+// hear tells the protocol by the first byte that ever came.
+func (c *conn) hear(first byte) {
+	switch {
+	case c.protocol != unheard:
+	case c.direction == Socketmap || '0' <= first && first <= '9':
+		c.protocol = netstrings
+	default:
+		c.protocol = tcpTable
+	}
 }
 
-func (c *conn) free() {
+// answer appends the reply to a request that has been read whole, and tells
+// whether it could.
+func (c *conn) answer(dst, request []byte) ([]byte, bool) {
+	if c.protocol == netstrings {
+		return socketmap.Answer(dst, request, c.s.maxRequest(), c.s.socketmap)
+	}
+	return tcptable.Answer(dst, request, c.s.maxRequest(), c.s.tcp[c.direction])
+}
+
+// run serves a connection on a goroutine of its own.
+func (c *conn) run() {
+	defer c.s.running.Done()
+	defer c.s.leave(c)
+	c.r = readers.Get().(*bufio.Reader)
+	c.r.Reset(c)
+	c.serve()
 	c.r.Reset(nil)
 	readers.Put(c.r)
 }
 
 // serve holds the conversation and closes the connection.
-func (c *conn) serve(direction Direction) {
+func (c *conn) serve() {
 	defer c.Close()
-	switch c.s.converse(c.r, c, direction) {
+	if len(c.unsent) > 0 {
+		if _, err := c.Write(c.unsent); err != nil {
+			return
+		}
+		c.unsent = nil
+	}
+	switch c.converse() {
 	case tcptable.ErrLineTooLong, socketmap.ErrMalformed, socketmap.ErrQuery:
 		c.linger()
 	}
+}
+
+// converse answers until the connection is to be closed.
+func (c *conn) converse() error {
+	if c.protocol == unheard {
+		first, err := c.r.Peek(1)
+		if err != nil {
+			return err
+		}
+		c.hear(first[0])
+	}
+	if c.protocol == netstrings {
+		return socketmap.Serve(c.r, c, c.s.maxRequest(), c.s.socketmap)
+	}
+	return tcptable.Serve(c.r, c, c.s.maxRequest(), c.s.tcp[c.direction])
 }
 
 // linger lets the client read the last reply. Closing while input is unread
@@ -118,8 +173,12 @@ func (c *conn) Read(p []byte) (int, error) {
 	}
 }
 
-func (c *conn) read(p []byte) (int, error) {
-	n, err := c.stream.Read(p)
+func (c *conn) read(p []byte) (n int, err error) {
+	if n = copy(p, c.unread); n > 0 {
+		c.unread = c.unread[n:]
+	} else {
+		n, err = c.stream.Read(p)
+	}
 	if n > 0 {
 		c.begun, c.ever = true, true
 		c.more = n == len(p)
@@ -164,12 +223,17 @@ func (c *conn) extend() bool {
 	if c.limit != idleStep {
 		return false
 	}
+	c.limit = unset
+	return c.patient()
+}
+
+// patient is called after each idle step, and tells whether there are more.
+func (c *conn) patient() bool {
 	if c.asked {
 		c.asked, c.silence = false, 0
 	} else {
 		c.silence++
 	}
-	c.limit = unset
 	return c.silence < idleSteps
 }
 

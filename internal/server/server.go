@@ -7,14 +7,15 @@
 // tcp_table request is looked up in the listener's direction; in a socketmap
 // request the map name, "forward" or "reverse", says which, on any listener.
 //
-// A connection costs one goroutine and one small buffer, and shares nothing
-// with others between its opening and its end. No client can hold more than
-// its own connection: silence, a request that does not get finished and a
-// reply that is not read are all bounded in time.
+// On Linux idle connections wait together, and their requests are answered on
+// the thread that waits for them; a connection on which anything but whole
+// requests comes gets a goroutine and a small buffer of its own, as all have
+// elsewhere. No client can hold more than its own connection: silence, a
+// request that does not get finished and a reply that is not read are all
+// bounded in time.
 package server
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -57,8 +58,13 @@ type Config struct {
 	MaxConns int
 
 	// MaxRequest is the longest request taken, in bytes, in either protocol;
-	// zero means DefaultMaxRequest. A new value holds for new connections.
+	// zero means DefaultMaxRequest. A new value holds for new connections, and
+	// may hold for those that are open.
 	MaxRequest int
+
+	// MayWait says that lookups may have to wait for something else. None
+	// then keeps another's answer back.
+	MayWait bool
 }
 
 // DefaultMaxRequest has room for a key of 8 KiB that is encoded throughout.
@@ -88,6 +94,9 @@ type Server struct {
 	config atomic.Pointer[Config]
 	report func(error)
 
+	tcp       [2]tcptable.Lookup // by Direction
+	socketmap socketmap.Lookup
+
 	requestTimeout, writeTimeout, lingerTimeout, shutdownGrace time.Duration
 
 	done     chan struct{} // closed when Shutdown begins
@@ -98,6 +107,7 @@ type Server struct {
 	listeners map[acceptor]struct{}
 	conns     map[*conn]struct{} // those that are served
 	queue     []*conn            // those that wait for MaxConns, in the order they came
+	loops     []*loop            // since the first listener on Linux
 	toldFull  time.Time
 }
 
@@ -115,6 +125,8 @@ func New(config Config, report func(error)) *Server {
 		listeners:      make(map[acceptor]struct{}),
 		conns:          make(map[*conn]struct{}),
 	}
+	s.tcp = [...]tcptable.Lookup{Forward: s.lookupForward, Reverse: s.lookupReverse}
+	s.socketmap = s.lookupSocketmap
 	s.config.Store(&config)
 	return s
 }
@@ -122,9 +134,14 @@ func New(config Config, report func(error)) *Server {
 // Swap puts config in the place of the one before. Open connections see it
 // with their next request.
 func (s *Server) Swap(config Config) {
-	s.config.Store(&config)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	old := s.config.Swap(&config)
+	if config.IdleTimeout != old.IdleTimeout {
+		for _, l := range s.loops {
+			l.setIdle(config.IdleTimeout)
+		}
+	}
 	s.admit()
 }
 
@@ -162,6 +179,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.admit()
 	for c := range s.conns {
 		c.hurry()
+	}
+	for _, l := range s.loops {
+		l.wake()
 	}
 	s.mu.Unlock()
 
@@ -212,22 +232,9 @@ func (s *Server) lookupSocketmap(dst, name, key []byte) ([]byte, error) {
 	return dst, socketmap.ErrUnknownMap
 }
 
-// converse serves one connection until it is to be closed.
-func (s *Server) converse(r *bufio.Reader, c *conn, direction Direction) error {
-	limit := s.config.Load().MaxRequest
-	if limit == 0 {
-		limit = DefaultMaxRequest
+func (s *Server) maxRequest() int {
+	if limit := s.config.Load().MaxRequest; limit > 0 {
+		return limit
 	}
-	first, err := r.Peek(1)
-	if err != nil {
-		return err
-	}
-	switch {
-	case direction == Socketmap || '0' <= first[0] && first[0] <= '9':
-		return socketmap.Serve(r, c, limit, s.lookupSocketmap)
-	case direction == Reverse:
-		return tcptable.Serve(r, c, limit, s.lookupReverse)
-	default:
-		return tcptable.Serve(r, c, limit, s.lookupForward)
-	}
+	return DefaultMaxRequest
 }

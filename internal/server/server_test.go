@@ -351,7 +351,7 @@ func TestListenerClosed(t *testing.T) {
 		t.Fatal(err)
 	}
 	served := make(chan error, 1)
-	go func() { served <- f.Serve(ln, Forward) }()
+	go func() { served <- f.Serve(struct{ net.Listener }{ln}, Forward) }()
 	dial(t, ln.Addr()).ask("get a\n", "200 f:a\n")
 	ln.Close()
 	if err := <-served; !errors.Is(err, net.ErrClosed) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -82,6 +83,12 @@ func TestOutOfFiles(t *testing.T) {
 	addr := f.addr[Reverse].(*net.TCPAddr)
 	old := dial(t, addr)
 	old.ask("get a\n", "200 r:a\n")
+	want := "cannot accept connections on " + addr.String() + ": "
+	reports := func() []error {
+		return slices.DeleteFunc(f.reports(), func(err error) bool { // another listener may have tried, too
+			return !strings.HasPrefix(err.Error(), want)
+		})
+	}
 	newcomer, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -99,7 +106,7 @@ func TestOutOfFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	connectErr := syscall.Connect(newcomer, &syscall.SockaddrInet4{Port: addr.Port, Addr: [4]byte{127, 0, 0, 1}})
-	eventually(t, func() bool { return len(f.reports()) > 0 }, func() { t.Error("nothing reported") })
+	eventually(t, func() bool { return len(reports()) > 0 }, func() { t.Error("nothing reported") })
 	old.ask("get a\n", "200 r:a\n")
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
@@ -117,12 +124,8 @@ func TestOutOfFiles(t *testing.T) {
 	if got, err := tcptable.NewClient(conn).Lookup("b"); got != "r:b" || err != nil {
 		t.Errorf("%q, %v", got, err)
 	}
-	reports := f.reports()
-	if len(reports) != 1 || !errors.Is(reports[0], ErrAccept) || !errors.Is(reports[0], syscall.EMFILE) {
-		t.Fatalf("reported %v", reports)
-	}
-	if want := "cannot accept connections on " + addr.String() + ": "; !strings.HasPrefix(reports[0].Error(), want) {
-		t.Errorf("reported %v, want %s…", reports[0], want)
+	if reports := reports(); len(reports) != 1 || !errors.Is(reports[0], ErrAccept) || !errors.Is(reports[0], syscall.EMFILE) {
+		t.Fatalf("reported %v, want one %s…", f.reports(), want)
 	}
 }
 
