@@ -4,14 +4,13 @@
 # make check   everything else: vet, staticcheck, race, systems, real Postfix (root, Debian)
 # make packages  .deb and .rpm for amd64 and arm64, into dist
 # make e2e     the packages in booted guests and in roots of their own (root, Debian)
-# make soak    full load through everything that goes wrong, PHASE for each (root)
+# make soak    full load through everything that goes wrong, PHASE for each (root, Debian)
 # make fuzz    each fuzz target for FUZZTIME, a number of inputs or a time
 # make bench   next to Debian's postsrsd (root, Debian); writes BENCHMARKS.md
 
 GO ?= go
 FUZZTIME ?= 100000x
 PHASE ?= 20s
-SOAKFLAGS ?=
 VERSION := 3.0.0
 REVISION := $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 LDFLAGS := -s -w -X main.version=$(VERSION)$(if $(REVISION),+$(REVISION))
@@ -61,10 +60,8 @@ packages:
 e2e:
 	$(GO) test -count=1 -timeout 45m -tags guest ./packaging/guest
 
-# SOAKFLAGS=-setclock also sets this machine's clock a day forward and back for
-# a moment.
 soak:
-	$(GO) test -count=1 -timeout 30m -tags soak -v -run 'TestSoak|TestFullDisk' ./cmd/postsrsd -phase $(PHASE) $(SOAKFLAGS)
+	$(GO) test -count=1 -timeout 30m -tags soak -v -run 'TestSoak|TestFullDisk|TestClock' ./cmd/postsrsd -phase $(PHASE)
 
 fuzz:
 	for package in $$($(GO) list ./...); do \

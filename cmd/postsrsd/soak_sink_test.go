@@ -55,7 +55,8 @@ func (s *soakSink) listen() {
 			s.lines.Add(1)
 			_, text, _ := strings.Cut(string(buf[:n]), "]: ")
 			switch {
-			case strings.HasPrefix(text, "goroutine "):
+			case strings.HasPrefix(text, "created by runtime."): // those of the collector come with the first work
+			case strings.HasPrefix(text, "created by "):
 				s.goroutines.Add(1)
 			case strings.HasPrefix(text, "the worker (pid "):
 				s.deaths.Add(1)
