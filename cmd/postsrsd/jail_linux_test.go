@@ -134,7 +134,7 @@ func TestBoundedRoot(t *testing.T) {
 	forward, reverse := freePorts(t)
 	d := start(t, launch{
 		env:  []string{clockOfTests},
-		wrap: []string{"setpriv", "--bounding-set=-all,+sys_chroot,+setuid,+setgid,+setpcap,+net_bind_service"},
+		wrap: bounded,
 		args: []string{"-d", "example.com", "-s", secret, "-f", forward, "-r", reverse, "-u", "nobody", "-c", filepath.Join(dir, "jail"), "--log=stderr"},
 	})
 	d.wants("127.0.0.1:"+forward, "test@otherdomain.com", signedByTests)

@@ -17,6 +17,9 @@
 // followed are credentials(7), capabilities(7) and PR_SET_NO_NEW_PRIVS in
 // prctl(2). The BSDs and macOS have neither capabilities nor no_new_privs;
 // there the rest is done and proven.
+//
+// As is for the process that keeps its privileges, where these are bounded: it
+// does one thing with somebody else's.
 package privilege
 
 import (

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -108,9 +109,16 @@ func (g *generation) drain() {
 	g.order(order{Drain: true})
 }
 
-// kill ends the worker. The error is that the supervisor may not, as in a
-// service that has no CAP_KILL; then the service manager has to.
-func (g *generation) kill() error { return g.command.Process.Signal(syscall.SIGKILL) }
+// kill ends the worker: as the user it serves as where root may not, as in a
+// service that has no CAP_KILL.
+func (g *generation) kill() error {
+	end := func() error { return g.command.Process.Signal(syscall.SIGKILL) }
+	err := end()
+	if who := g.jail.Identity; errors.Is(err, syscall.EPERM) && who != nil {
+		return privilege.As(who.UID, who.GID, end)
+	}
+	return err
+}
 
 // self is this program, also after a package has replaced the file.
 func self() string {

@@ -14,7 +14,8 @@ func (p pidFile) write() error {
 	if p == "" {
 		return nil
 	}
-	if err := os.WriteFile(string(p), []byte(strconv.Itoa(os.Getpid())), 0o644); err != nil {
+	err := whoMay(string(p), func() error { return os.WriteFile(string(p), []byte(strconv.Itoa(os.Getpid())), 0o644) })
+	if err != nil {
 		os.Remove(string(p)) // an empty one would be as bad as a stale one
 		return fmt.Errorf("cannot write the pid file: %w", err)
 	}
@@ -26,8 +27,11 @@ func (p pidFile) remove() {
 	if p == "" {
 		return
 	}
-	text, err := os.ReadFile(string(p))
-	if err == nil && strings.TrimSpace(string(text)) == strconv.Itoa(os.Getpid()) {
-		os.Remove(string(p))
-	}
+	whoMay(string(p), func() error {
+		text, err := os.ReadFile(string(p))
+		if err == nil && strings.TrimSpace(string(text)) == strconv.Itoa(os.Getpid()) {
+			err = os.Remove(string(p))
+		}
+		return err
+	})
 }

@@ -40,7 +40,7 @@ func (s service) close() {
 // before the service manager loses patience with all of the daemon.
 func (s service) watch() (every, patience time.Duration) {
 	if s.interval > 0 {
-		return min(healthCheck, s.interval/4), min(answerTimeout, s.interval/4)
+		return min(healthCheck, s.interval/4), min(answerTimeout, s.interval/5)
 	}
 	return healthCheck, answerTimeout
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/user"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -35,7 +36,11 @@ func (s *socket) inPlace() bool {
 	if s.inode == (inode{}) {
 		return true
 	}
-	there, err := inodeOf(s.address)
+	var there inode
+	err := whoMay(s.address, func() (err error) {
+		there, err = inodeOf(s.address)
+		return err
+	})
 	return err == nil && there == s.inode
 }
 
@@ -43,7 +48,7 @@ func (s *socket) inPlace() bool {
 // something else is there by now.
 func (s *socket) remove() {
 	if s.inode != (inode{}) && s.inPlace() {
-		os.Remove(s.address)
+		whoMay(s.address, func() error { return os.Remove(s.address) })
 	}
 }
 
@@ -102,23 +107,72 @@ func (p permissions) bind(fd int, path string) error {
 	return unix.Bind(fd, &unix.SockaddrUnix{Name: path})
 }
 
-// give needs privileges only for what it changes.
-func (p permissions) give(path string) error {
+// A notGivenError is why a socket's file cannot be given to its owner.
+type notGivenError struct{ error }
+
+func (e notGivenError) Error() string { return "cannot give it to its owner: " + e.error.Error() }
+
+// bindHere makes it as whoever may make files there, and gives it away. That
+// needs privileges only for what it changes.
+func (p permissions) bindHere(fd int, path string) error {
+	if err := whoMay(path, func() error { return p.bind(fd, path) }); err != nil {
+		return err
+	}
 	if p.uid < 0 && p.gid < 0 {
 		return nil
 	}
-	if err := os.Lchown(path, p.uid, p.gid); err != nil {
-		return fmt.Errorf("cannot give it to its owner: %w", unwrapPath(err))
+	err := whoMay(path, func() error { return os.Lchown(path, p.uid, p.gid) })
+	if err != nil {
+		whoMay(path, func() error { return os.Remove(path) })
+		return notGivenError{unwrapPath(err)}
 	}
 	return nil
 }
 
+// whoMay does something to the file at path as whoever has the right: root may
+// do little with what belongs to others where it has no CAP_DAC_OVERRIDE, as
+// in a service, but may do it as them.
+func whoMay(path string, do func() error) error {
+	err := do()
+	if !errors.Is(err, fs.ErrPermission) || os.Geteuid() != 0 {
+		return err
+	}
+	var dir, file unix.Stat_t
+	if unix.Stat(filepath.Dir(path), &dir) != nil {
+		return err
+	}
+	if privilege.As(int(dir.Uid), int(dir.Gid), func() error { return unix.Lstat(path, &file) }) != nil {
+		file = dir
+	}
+	for _, uid := range []uint32{dir.Uid, file.Uid} {
+		for _, gid := range []uint32{dir.Gid, file.Gid} {
+			if again := privilege.As(int(uid), int(gid), do); !errors.Is(again, fs.ErrPermission) {
+				return again
+			}
+		}
+	}
+	return err
+}
+
 // listenUnix makes a unix socket at path, in the place of one that nobody
 // serves. Nobody can connect before it has its owner.
-func listenUnix(direction server.Direction, path string, perm permissions) (_ *socket, err error) {
+func listenUnix(direction server.Direction, path string, perm permissions) (*socket, error) {
 	if err := removeStale(path); err != nil {
 		return nil, err
 	}
+	s := &socket{direction: direction, network: "unix", address: path, perm: perm}
+	err := s.make(perm.bindHere)
+	if _, ok := errors.AsType[notGivenError](err); ok && os.Geteuid() == 0 {
+		err = s.make(perm.bindAsOwner)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// make makes the socket and, with bind, its file.
+func (s *socket) make(bind func(fd int, path string) error) error {
 	syscall.ForkLock.RLock()
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if err == nil {
@@ -126,26 +180,23 @@ func listenUnix(direction server.Direction, path string, perm permissions) (_ *s
 	}
 	syscall.ForkLock.RUnlock()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	s := &socket{direction: direction, network: "unix", address: path, file: os.NewFile(uintptr(fd), path), perm: perm}
-	if err := perm.bind(fd, path); err != nil {
-		s.file.Close()
-		return nil, err
-	}
-	s.inode, err = inodeOf(path)
-	if err == nil {
-		err = perm.give(path)
-	}
-	if err == nil {
-		err = unix.Listen(fd, backlog)
+	s.file = os.NewFile(uintptr(fd), s.address)
+	if err = bind(fd, s.address); err == nil {
+		err = whoMay(s.address, func() (err error) {
+			s.inode, err = inodeOf(s.address)
+			return err
+		})
+		if err == nil {
+			err = unix.Listen(fd, backlog)
+		}
 	}
 	if err != nil {
 		s.remove()
 		s.file.Close()
-		return nil, err
 	}
-	return s, nil
+	return err
 }
 
 // backlog is how many connections wait to be accepted; systems with a lower
@@ -160,7 +211,11 @@ var (
 // removeStale removes the socket that a program left behind at path when it
 // ended.
 func removeStale(path string) error {
-	info, err := os.Lstat(path)
+	var info fs.FileInfo
+	err := whoMay(path, func() (err error) {
+		info, err = os.Lstat(path)
+		return err
+	})
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
@@ -169,17 +224,23 @@ func removeStale(path string) error {
 	case info.Mode().Type() != fs.ModeSocket:
 		return errNotSocket
 	}
-	conn, err := net.DialTimeout("unix", path, time.Second)
+	err = whoMay(path, func() error {
+		conn, err := net.DialTimeout("unix", path, time.Second)
+		if err == nil {
+			conn.Close()
+		}
+		return err
+	})
 	switch {
 	case err == nil:
-		conn.Close()
 		return errServed
 	case errors.Is(err, syscall.EAGAIN): // more clients wait there than it takes
 		return errServed
 	case errors.Is(err, syscall.EPROTOTYPE):
 		return errNotSocket
 	case errors.Is(err, syscall.ECONNREFUSED):
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		err := whoMay(path, func() error { return os.Remove(path) })
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("cannot remove the socket that was left there: %w", unwrapPath(err))
 		}
 		return nil

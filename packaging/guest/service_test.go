@@ -55,21 +55,26 @@ func (m *machine) reloadsUnderLoad(t *testing.T) {
 	}
 }
 
-// A worker that hangs, which the unit leaves the supervisor no right to kill,
-// is the service manager's to end.
+// A worker that hangs is replaced by the supervisor, which ends it with no
+// capability for that, before the service manager loses patience with both.
 func TestHungWorkerIsReplaced(t *testing.T) {
 	m := bootMachine(t)
 	m.put("/root", built(t, "*_amd64.deb"))
 	m.run(installOurs)
 	m.answers()
-	m.run(`kill -STOP "$(pgrep -P "$(systemctl show --value -p MainPID postsrsd.service)")"`)
-	m.until("the service to be restarted", func() error {
-		if restarts, err := m.try(`systemctl show --value -p NRestarts postsrsd.service`); err != nil || strings.TrimSpace(restarts) == "0" {
-			return fmt.Errorf("%s restarts, %v", restarts, err)
+	const worker = `pgrep -P "$(systemctl show --value -p MainPID postsrsd.service)"`
+	hung := m.run(worker)
+	m.run(`kill -STOP "$1"`, hung)
+	m.until("another worker", func() error {
+		if now, err := m.try(worker); err != nil || strings.Contains(now, hung) {
+			return fmt.Errorf("%s, %v", now, err)
 		}
 		return nil
 	})
 	m.answers()
+	if restarts := m.run(`systemctl show --value -p NRestarts postsrsd.service`); restarts != "0" {
+		t.Errorf("the service was restarted %s times", restarts)
+	}
 	if left := m.run(`pgrep -c -f '^postsrsd: worker'`); left != "1" {
 		t.Errorf("%s workers are left", left)
 	}
