@@ -143,6 +143,10 @@ func (ld *loading) together(c *Config) error {
 			}
 		}
 	}
+	if g, _ := ld.last("Socketmap"); c.Socketmap.Port != "" && c.Socketmap.Host == "" && !strings.Contains(g.value, "*") {
+		ld.warn("%s: every address of this host is served, and whoever can connect can have senders signed: write inet:*:%s if that is meant, inet:localhost:%[2]s if not",
+			g.from.said(g.value), c.Socketmap.Port)
+	}
 	if c.DomainsFileWatch && c.DomainsFile == "" {
 		ld.warn("%s: there is no file of domains to watch", c.Sources["DomainsFileWatch"].said("on"))
 	}

@@ -100,6 +100,12 @@ func TestBadConf(t *testing.T) {
 	if len(files) < 60 {
 		t.Fatalf("only %d files", len(files))
 	}
+	lines := 0
+	defer func() {
+		if lines < 60 {
+			t.Errorf("only %d errors name a line", lines)
+		}
+	}()
 	for _, file := range files {
 		data, err := os.ReadFile(file)
 		if err != nil {
@@ -115,6 +121,9 @@ func TestBadConf(t *testing.T) {
 		}
 		if got := strings.ReplaceAll(err.Error(), file, filepath.Base(file)); got != want {
 			t.Errorf("\n got %s\nwant %s", got, want)
+		}
+		if strings.HasPrefix(want, filepath.Base(file)+":") && strings.Contains("0123456789", want[len(filepath.Base(file))+1:][:1]) {
+			lines++
 		}
 	}
 }
@@ -267,6 +276,10 @@ func TestConfWarnings(t *testing.T) {
 		{"domains = { a,\n\"*.b\" }", []string{"$T/conf:4: domains = *.b: *.b is no domain and stands for none"}},
 		{"domains-file = $T/domains", []string{"$T/domains:2: \"b c\" is no domain and stands for none (2 such in all)"}},
 		{"domains-file-watch = on", []string{"$T/conf:3: domains-file-watch = on: there is no file of domains to watch"}},
+		{"socketmap = inet:10003", []string{"$T/conf:3: socketmap = inet:10003: every address of this host is served, and whoever can connect can have senders signed: " +
+			"write inet:*:10003 if that is meant, inet:localhost:10003 if not"}},
+		{"socketmap = inet:localhost:10003", nil},
+		{"socketmap = \"inet:*:10003\"", nil},
 		{"hash-minimum = 8", []string{"$T/conf:3: hash-minimum = 8: lowered to the hash length, 4, as longer hashes are never written"}},
 		{"envelope-database = \"sqlite:/x\"", []string{"$T/conf:3: envelope-database has no effect: this version embeds every sender"}},
 		{"seccomp = on", []string{"$T/conf:3: seccomp has no effect: system calls are filtered by the service manager or not at all"}},
