@@ -157,21 +157,6 @@ func TestSocketmapReplies(t *testing.T) {
 	}
 }
 
-// TestSocketmapLimits holds that connections over the limit wait and silent
-// ones are closed.
-func TestSocketmapLimits(t *testing.T) {
-	c := newConf(t, "connection-limit = 2", "keep-alive = 1")
-	c.start()
-	first, second := dialTable(t, "unix", c.socket()), dialTable(t, "unix", c.socket())
-	first.wants("forward", "test@otherdomain.com", "OK "+signedBy2x)
-	second.wants("forward", "test@otherdomain.com", "OK "+signedBy2x)
-	third := dialTable(t, "unix", c.socket())
-	third.wants("forward", "test@otherdomain.com", "OK "+signedBy2x) // once the others are closed
-	if _, err := first.Read(make([]byte, 1)); err == nil || strings.Contains(err.Error(), "timeout") {
-		t.Errorf("the silent connection: %v", err)
-	}
-}
-
 // TestUnixSocket follows a socket through everything that happens to it.
 func TestUnixSocket(t *testing.T) {
 	c := newConf(t)
