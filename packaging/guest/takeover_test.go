@@ -186,6 +186,34 @@ func TestTakeOverFrom2x(t *testing.T) {
 	m.run(`test -e /etc/srs.domains`)
 }
 
+// Without a service manager the init script reads the same file.
+func TestPostsrsdConfWithoutServiceManager(t *testing.T) {
+	m := newMachine(t)
+	m.put("/root", built(t, "*_amd64.deb"))
+	m.write("/etc/postsrsd.conf", conf2x)
+	m.write("/etc/srs.domains", "old.example\n")
+	m.bare(`set -e
+		printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+		chmod 755 /usr/sbin/policy-rc.d
+		` + installOurs + `
+		test ! -e /etc/default/postsrsd
+		postsrsd secret
+		service postsrsd start
+		test "$(cat /run/postsrsd.pid)" = "$(pgrep -ox postsrsd)"
+		table=socketmap:unix:/var/spool/postfix/srs
+		address=$(postmap -q ` + sender + ` $table:forward)
+		case $(postmap -q bob@new.example $table:forward) in SRS0=*) ;; *) exit 1 ;; esac
+		echo new.example >/etc/srs.domains
+		service postsrsd reload
+		n=0
+		while postmap -q bob@new.example $table:forward; do n=$((n + 1)); test $n -lt 200; sleep 0.1; done
+		service postsrsd restart
+		test "$(postmap -q "$address" $table:reverse)" = ` + sender + `
+		service postsrsd stop
+		! pgrep -x postsrsd
+		test ! -e /var/spool/postfix/srs`)
+}
+
 // holds2x has mail forwarded by a Postfix whose smtpd and cleanup are jailed,
 // and addresses of every age come back.
 func (m *machine) holds2x(secret string) {
