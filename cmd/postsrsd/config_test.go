@@ -49,6 +49,7 @@ SRS_REQUEST_LIMIT 32768 built-in
 SRS_SOCKETMAP none built-in
 SRS_SOCKET_MODE 0666 built-in
 SRS_SOCKET_OWNER none built-in
+SRS_METRICS none built-in
 CHROOT /var/lib/postsrsd default with a settings file
 RUN_AS none T/settings
 SRS_PID_FILE none built-in

@@ -18,7 +18,8 @@ func TestRooms(t *testing.T) {
 		"internal/config":     {},
 		"internal/server":     {"tcptable", "socketmap"},
 		"internal/privilege":  {},
-		"internal/supervisor": {"internal/config", "internal/privilege", "internal/server"},
+		"internal/metrics":    {"srs", "internal/rewrite", "internal/server"},
+		"internal/supervisor": {"internal/config", "internal/metrics", "internal/privilege", "internal/server"},
 		"internal/check":      {"tcptable", "internal/config"},
 		"cmd/postsrsd":        {"srs", "tcptable", "internal/check", "internal/config", "internal/rewrite", "internal/server", "internal/supervisor"},
 

@@ -64,6 +64,8 @@ func (ld *loading) check(launched bool) (c *Config, wrong []error) {
 				err = fmt.Errorf("%s: %w", from.said(c.SecretFile), err)
 			}
 			wrong = append(wrong, err)
+		} else if state := StateOf(c.SecretFile); state != (FileState{}) {
+			c.SecretChanged = time.Unix(0, state.Modified).UTC()
 		}
 	}
 	ld.judgeSecrets(c)

@@ -61,9 +61,10 @@ type Config struct {
 	DomainsFileState FileState // just before DomainsFile was read, zero if it had only just changed
 	DomainsFileWatch bool      // load again when DomainsFile changes
 
-	Secrets      Secrets // the first signs, every one verifies; never empty
-	SecretFile   string
-	SecretLength int // characters of a secret that is generated; never cuts one that exists
+	Secrets       Secrets // the first signs, every one verifies; never empty
+	SecretFile    string
+	SecretChanged time.Time // when SecretFile last was
+	SecretLength  int       // characters of a secret that is generated; never cuts one that exists
 
 	ListenAddr      string        // host name or address, "" for 127.0.0.1 and ::1
 	Family          int           // 4 or 6 to listen on that family alone, 0 for both
@@ -72,6 +73,7 @@ type Config struct {
 	Socketmap       Endpoint      // speaks socketmap alone
 	SocketMode      uint32        // permissions of unix sockets
 	SocketOwner     string        // user, user:group or :group of unix sockets, "" for whoever makes them
+	Metrics         Endpoint      // serves metrics over HTTP
 	IdleTimeout     time.Duration // 0 for none
 	ConnectionLimit int           // connections served at once
 	RequestLimit    int           // bytes of the longest request

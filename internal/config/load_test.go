@@ -137,7 +137,7 @@ func TestSources(t *testing.T) {
 		"Family": "command line", "IdleTimeout": "command line", "ConnectionLimit": "built-in", "RequestLimit": "built-in", "Chroot": "$T/sysconfig",
 		"User": "environment", "PIDFile": "$T/default:4: SRS_EXTRA_OPTIONS", "Daemonize": "built-in", "Log": "built-in", "FakeTime": "environment",
 		"Domains": "built-in", "DomainsFile": "built-in", "DomainsFileWatch": "built-in",
-		"Socketmap": "built-in", "SocketMode": "built-in", "SocketOwner": "built-in",
+		"Socketmap": "built-in", "SocketMode": "built-in", "SocketOwner": "built-in", "Metrics": "built-in",
 	}
 	got := map[string]string{}
 	for name, s := range c.Sources {

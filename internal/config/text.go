@@ -48,6 +48,8 @@ func (c *Config) Text(name string) string {
 		return "off"
 	case "Socketmap":
 		return c.Socketmap.String()
+	case "Metrics":
+		return c.Metrics.String()
 	case "SocketMode":
 		return fmt.Sprintf("%04o", c.SocketMode)
 	case "SocketOwner":

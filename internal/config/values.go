@@ -184,12 +184,15 @@ func requestLimit(c *Config, v string) error {
 	return number(least, 1<<20, func(c *Config) *int { return &c.RequestLimit })(c, v)
 }
 
-func setSocketmap(c *Config, v string) (err error) {
-	c.Socketmap = Endpoint{}
-	if v != "" {
-		c.Socketmap, err = ParseEndpoint(v)
+// endpoint makes a setter for where something is served, or for nowhere.
+func endpoint(field func(*Config) *Endpoint) func(*Config, string) error {
+	return func(c *Config, v string) (err error) {
+		*field(c) = Endpoint{}
+		if v != "" {
+			*field(c), err = ParseEndpoint(v)
+		}
+		return err
 	}
-	return err
 }
 
 func setSocketMode(c *Config, v string) error {

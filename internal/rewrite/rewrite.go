@@ -18,10 +18,8 @@ const (
 	ErrExcluded  = srs.Refusal("Domain excluded by policy")
 	ErrRewritten = srs.Refusal("Already rewritten")
 	ErrOwnDomain = srs.Refusal("Need not rewrite local domain.")
+	ErrNoDomain  = srs.Refusal("No domain.") // ForwardSocketmap's for srs.ErrNoAtSign
 )
-
-// errNoDomain is what 2.x says of an address without an @.
-const errNoDomain = srs.Refusal("No domain.")
 
 // A Log takes one line and keeps nothing of it; severities are syslog's. It
 // must not block, and is called from many goroutines.
@@ -114,7 +112,7 @@ func (p *Policy) ForwardSocketmap(dst, sender []byte) ([]byte, error) {
 	case ErrExcluded:
 		err = ErrOwnDomain
 	case srs.ErrNoAtSign:
-		err = errNoDomain
+		err = ErrNoDomain
 	}
 	return result, err
 }

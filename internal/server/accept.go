@@ -79,6 +79,7 @@ func (s *Server) start(client stream, direction Direction) {
 // enter returns when c is one of s.conns.
 func (s *Server) enter(c *conn) {
 	s.mu.Lock()
+	s.accepted++
 	if s.closing() || len(s.queue) == 0 && !s.full() {
 		s.conns[c] = struct{}{}
 		s.mu.Unlock()
@@ -86,6 +87,7 @@ func (s *Server) enter(c *conn) {
 	}
 	c.admitted = make(chan struct{})
 	s.queue = append(s.queue, c)
+	s.delayed++
 	open, now := len(s.conns), time.Now()
 	tell := now.Sub(s.toldFull) >= reportInterval
 	if tell {

@@ -109,6 +109,8 @@ type Server struct {
 	queue     []*conn            // those that wait for MaxConns, in the order they came
 	loops     []*loop            // since the first listener on Linux
 	toldFull  time.Time
+	accepted  uint64 // connections so far
+	delayed   uint64 // of them, those that had to wait for MaxConns
 }
 
 // New returns a server that is not listening yet. Report is told, at most
@@ -158,6 +160,19 @@ func (s *Server) Waiting() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.queue)
+}
+
+// Connections are numbers of connections.
+type Connections struct {
+	Open, Waiting     int    // as Open and Waiting have them
+	Accepted, Delayed uint64 // since New; those delayed had to wait for MaxConns
+}
+
+// Connections returns how many there are, and have been.
+func (s *Server) Connections() Connections {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return Connections{len(s.conns), len(s.queue), s.accepted, s.delayed}
 }
 
 // Shutdown closes the listeners, lets the requests that have arrived be

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"postsrsd/internal/config"
+	"postsrsd/internal/metrics"
 	"postsrsd/internal/privilege"
 	"postsrsd/internal/server"
 )
@@ -25,6 +26,8 @@ const (
 type order struct {
 	Start  *start         // the first order, and only that
 	Config *config.Config // swap this in
+	Told   *metrics.Told  // with any of them
+	Report bool           // log the metrics
 	Drain  bool           // finish what is in hand, then end
 }
 

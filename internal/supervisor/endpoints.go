@@ -25,6 +25,9 @@ func endpoints(c *config.Config, direction server.Direction) ([]endpoint, error)
 		return tablePort(c, c.ReversePort)
 	}
 	e := c.Socketmap
+	if direction == monitoring {
+		e = c.Metrics
+	}
 	switch {
 	case e == config.Endpoint{}:
 		return nil, nil

@@ -91,7 +91,7 @@ func (s *Supervisor) startGeneration(c *config.Config, jail privilege.Jail, sock
 			s.events <- event{from: g, answer: a}
 		}
 	}()
-	g.order(order{Start: &start{Config: c, Jail: jail, Directions: socks.directions()}})
+	g.order(order{Start: &start{Config: c, Jail: jail, Directions: socks.directions()}, Told: s.counted()})
 	return g, nil
 }
 

@@ -47,6 +47,7 @@ type logBuffer struct {
 	inHand  []byte // lines the writer is at
 	told    int    // lost lines that the last line of inHand tells of; 0: it is an ordinary line
 	lost    int    // lost lines that nobody has been told of
+	ever    uint64 // lost lines, of which has been told or not
 	idle    bool   // the writer waits for a first line
 	closed  bool
 
@@ -97,6 +98,7 @@ func (b *logBuffer) Log(severity int, text []byte) {
 	}
 	if len(b.gathers)+len(text)+len("<N>\n") > b.limit {
 		b.lost++
+		b.ever++
 		b.mu.Unlock()
 		return
 	}
@@ -142,6 +144,13 @@ func (b *logBuffer) Close(deadline time.Time) (lost int) {
 	defer b.mu.Unlock()
 	b.losing(b.inHand)
 	return b.lost + bytes.Count(b.gathers, newline)
+}
+
+// Lost returns how many lines have been lost so far.
+func (b *logBuffer) Lost() uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.ever
 }
 
 // closeGrace is for a writer that was told to end at the deadline to do so.
@@ -217,11 +226,15 @@ func (b *logBuffer) shrink() {
 
 // losing counts the end of inHand that was not written.
 func (b *logBuffer) losing(unwritten []byte) {
-	if lines := bytes.Count(unwritten, newline); b.told > 0 {
-		b.lost += b.told + lines - 1
-	} else {
-		b.lost += lines
+	lines := bytes.Count(unwritten, newline)
+	if lines == 0 {
+		return
 	}
+	if b.told > 0 {
+		lines-- // the last tells of lines that were counted
+	}
+	b.lost += b.told + lines
+	b.ever += uint64(lines)
 }
 
 // printable tells whether text holds no ASCII control character. Bytes above 127 pass.

@@ -201,6 +201,9 @@ func TestLogBufferPipeNotRead(t *testing.T) {
 	if untold != 0 || told < total/2 || arrived+told != total+1 { // there is room for the pipe's 64 KiB, a batch at hand and what gathers
 		t.Errorf("%d arrived, %d told lost, %d untold, of %d", arrived, told, untold, total+1)
 	}
+	if ever := b.Lost(); ever != uint64(told) {
+		t.Errorf("%d lost ever, %d told", ever, told)
+	}
 }
 
 func TestLogBufferClosePipeNotRead(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"reflect"
 
 	"postsrsd/internal/config"
+	"postsrsd/internal/metrics"
 )
 
 func (s *Supervisor) beginReload() {
@@ -27,7 +28,7 @@ func (s *Supervisor) apply(l loaded) {
 	}
 	if !needsNewWorker(s.current.config, l.config) && s.current.sockets.inPlace() {
 		s.swapping = l.config
-		s.current.order(order{Config: l.config})
+		s.current.order(order{Config: l.config, Told: s.counted()})
 		return
 	}
 	if err := s.start(l.config); err != nil {
@@ -41,7 +42,7 @@ func (s *Supervisor) apply(l loaded) {
 // cannot change in itself.
 func needsNewWorker(a, b *config.Config) bool {
 	fixed := func(c *config.Config) any {
-		return [...]any{c.ListenAddr, c.ForwardPort, c.ReversePort, c.Family, c.Socketmap, c.SocketMode, c.SocketOwner, c.Chroot, c.User, c.ConnectionLimit}
+		return [...]any{c.ListenAddr, c.ForwardPort, c.ReversePort, c.Family, c.Socketmap, c.Metrics, c.SocketMode, c.SocketOwner, c.Chroot, c.User, c.ConnectionLimit}
 	}
 	return !reflect.DeepEqual(fixed(a), fixed(b))
 }
@@ -49,6 +50,8 @@ func needsNewWorker(a, b *config.Config) bool {
 func (s *Supervisor) reloaded(c *config.Config) {
 	s.warn(c)
 	s.watch.follow(c)
+	s.counts.Reloaded++
+	s.tell()
 	s.log.Logf(sevInfo, "configuration reloaded, serving %s, for %s", s.current.sockets, c.Domain)
 	s.service.ready(s.current)
 }
@@ -62,4 +65,20 @@ func (s *Supervisor) warn(c *config.Config) {
 func (s *Supervisor) refuseReload(err error) {
 	s.log.Logf(sevErr, "not reloaded, the configuration of before stays in force: %v", err)
 	s.service.refused(err)
+	s.counts.Refused++
+	s.tell()
+}
+
+// tell tells the worker what is counted here, unless it is busy: then it is
+// told with the next order.
+func (s *Supervisor) tell() {
+	if s.settled() {
+		s.current.order(order{Told: s.counted()})
+	}
+}
+
+func (s *Supervisor) counted() *metrics.Told {
+	s.counts.Generation, s.counts.LinesLost = uint64(s.generations), s.log.Lost()
+	told := s.counts
+	return &told
 }

@@ -28,8 +28,19 @@ type socket struct {
 	perm      permissions
 }
 
+// monitoring stands among the directions for what package metrics serves.
+const monitoring = server.Socketmap + 1
+
 // purposes has what each direction is called.
-var purposes = [...]string{server.Forward: "forward", server.Reverse: "reverse", server.Socketmap: "socketmap"}
+var purposes = [...]string{server.Forward: "forward", server.Reverse: "reverse", server.Socketmap: "socketmap", monitoring: "metrics"}
+
+// served is what a direction is called where something is wrong with it.
+func served(direction server.Direction) string {
+	if direction == monitoring {
+		return "metrics"
+	}
+	return purposes[direction] + " lookups"
+}
 
 type sockets []*socket
 
@@ -76,8 +87,8 @@ func (s sockets) closeExcept(keep ...sockets) {
 }
 
 // adopt takes over the sockets that the service manager opened, by their
-// names: forward, reverse and socketmap. It must be called once, before anything else
-// opens files. Handing over sockets that cannot be used is an error: serving
+// names: forward, reverse, socketmap and metrics. It must be called once, before
+// anything else opens files. Handing over sockets that cannot be used is an error: serving
 // without them would leave their clients hanging.
 func adopt() (sockets, error) {
 	var adopted sockets
@@ -106,7 +117,7 @@ func adopt() (sockets, error) {
 	if len(unused) > 0 {
 		slices.Sort(unused)
 		return nil, fmt.Errorf("the service manager handed over sockets that cannot be used (%s): "+
-			"they must be listening stream sockets with FileDescriptorName=forward or =reverse or =socketmap", strings.Join(unused, ", "))
+			"they must be listening stream sockets with FileDescriptorName=forward or =reverse or =socketmap or =metrics", strings.Join(unused, ", "))
 	}
 	slices.SortFunc(adopted, func(a, b *socket) int { return int(a.direction) - int(b.direction) })
 	return adopted, nil
@@ -152,20 +163,20 @@ func bind(c *config.Config, open, adopted sockets) (bound sockets, warnings []st
 			case e.optional && !errors.Is(err, syscall.EADDRINUSE) && len(endpoints) > 1:
 				endpoints[i].err = err
 			default:
-				return bound, nil, fmt.Errorf("cannot listen on %s for %s lookups: %w%s", e.address, what, reason(err), hint(e.network, err))
+				return bound, nil, fmt.Errorf("cannot listen on %s for %s: %w%s", e.address, served(direction), reason(err), hint(e.network, err))
 			}
 		}
 		if len(endpoints) > 0 && len(bound) == before {
-			return bound, nil, fmt.Errorf("cannot listen on %s for %s lookups: %w", endpoints[0].address, what, reason(endpoints[0].err))
+			return bound, nil, fmt.Errorf("cannot listen on %s for %s: %w", endpoints[0].address, served(direction), reason(endpoints[0].err))
 		}
 		for _, e := range endpoints {
 			if e.err != nil {
-				warnings = append(warnings, fmt.Sprintf("not listening on %s for %s lookups: %v", e.address, what, reason(e.err)))
+				warnings = append(warnings, fmt.Sprintf("not listening on %s for %s: %v", e.address, served(direction), reason(e.err)))
 			}
 		}
 	}
-	if len(bound) == 0 {
-		return nil, nil, fmt.Errorf("%s: there is nothing to listen on: set socketmap", c.Sources["Socketmap"])
+	if !slices.ContainsFunc(bound, func(s *socket) bool { return s.direction != monitoring }) {
+		return bound, nil, fmt.Errorf("%s: there is nothing to listen on: set socketmap", c.Sources["Socketmap"])
 	}
 	return bound, warnings, nil
 }

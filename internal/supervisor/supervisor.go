@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"postsrsd/internal/config"
+	"postsrsd/internal/metrics"
 	"postsrsd/internal/privilege"
 )
 
@@ -42,6 +43,7 @@ type Supervisor struct {
 	watch       watch
 	events      chan event
 	generations int
+	counts      metrics.Told
 
 	current  *generation // answers lookups; nil until the first is ready and after it died
 	next     *generation // is starting
@@ -51,6 +53,7 @@ type Supervisor struct {
 	loaded   chan loaded
 	loading  bool
 	reload   bool // asked for while something else was going on
+	report   bool // likewise
 	restart  *time.Timer
 	patience time.Duration // with a worker that does not answer
 	failures int           // restarts in a row that did not last
@@ -85,7 +88,7 @@ func (s *Supervisor) Run() error {
 	runtime.GOMAXPROCS(1)
 	debug.SetGCPercent(20)
 	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGPIPE)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGPIPE)
 	defer signal.Stop(signals)
 	s.events = make(chan event)
 	s.loaded = make(chan loaded)
@@ -119,6 +122,8 @@ func (s *Supervisor) Run() error {
 			switch sig {
 			case syscall.SIGHUP:
 				s.reload = true
+			case syscall.SIGUSR1:
+				s.report = true
 			case syscall.SIGINT, syscall.SIGTERM:
 				if s.current == nil && s.generations == 1 {
 					return errStopped
@@ -142,6 +147,10 @@ func (s *Supervisor) Run() error {
 			s.checkHealth()
 		}
 		s.reap()
+		if s.report && s.settled() {
+			s.report = false
+			s.current.order(order{Told: s.counted(), Report: true})
+		}
 		if s.reload && s.settled() {
 			s.reload = false
 			s.beginReload()
@@ -250,6 +259,9 @@ func (s *Supervisor) nextReady(warnings []string) error {
 			s.Ready()
 		}
 	} else {
+		if g.config != before.config {
+			s.counts.Reloaded++
+		}
 		if !before.gone {
 			s.leaving = append(s.leaving, before)
 			before.drain()
@@ -259,6 +271,7 @@ func (s *Supervisor) nextReady(warnings []string) error {
 	s.watch.follow(g.config)
 	s.log.Logf(sevInfo, "serving %s, for %s", g.sockets, g.config.Domain)
 	s.service.ready(g)
+	s.tell()
 	return nil
 }
 
@@ -344,7 +357,7 @@ func (s *Supervisor) checkHealth() {
 		}
 	}
 	if s.current != nil && !s.current.gone && s.current.asked.IsZero() {
-		s.current.order(order{})
+		s.current.order(order{Told: s.counted()})
 	}
 }
 

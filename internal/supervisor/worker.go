@@ -4,13 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
 	"postsrsd/internal/config"
+	"postsrsd/internal/metrics"
 	"postsrsd/internal/server"
 )
 
@@ -30,7 +33,7 @@ const workerName = "postsrsd: worker"
 func Worker(build Build) int {
 	// A terminal or a service manager signals both halves; the supervisor
 	// decides what it means. A pipe without a reader is an error, no death.
-	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGPIPE)
+	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGPIPE)
 	nameProcess("postsrsd")
 	control, err := newChannel(os.NewFile(controlFD, "control"))
 	if err != nil {
@@ -48,6 +51,9 @@ func Worker(build Build) int {
 		return 1
 	}
 	w.obey()
+	for _, monitor := range w.monitors {
+		monitor.Close()
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
 	if err := w.server.Shutdown(ctx); err != nil {
@@ -60,8 +66,12 @@ type worker struct {
 	build   Build
 	control *channel
 	log     *logBuffer
-	tables  server.Tables
+	tables  server.Tables // uncounted
 	server  *server.Server
+
+	metrics  *metrics.Metrics
+	counting bool        // somebody may ask for what a lookup counts
+	monitors []io.Closer // serve metrics
 }
 
 // begin carries out the first order. What needs the system's files comes
@@ -85,13 +95,20 @@ func (w *worker) begin() error {
 	if err != nil {
 		return err
 	}
+	w.metrics = metrics.New(func() server.Connections { return w.server.Connections() }, w.log.Lost)
+	w.counting = slices.Contains(first.Start.Directions, monitoring)
+	w.metrics.Tell(*first.Told)
 	settings, err := w.settings(first.Start.Config)
 	if err != nil {
 		return err
 	}
 	w.server = server.New(settings, func(err error) { w.log.Log(sevWarning, []byte(err.Error())) })
 	for i, ln := range listeners {
-		go w.server.Serve(ln, first.Start.Directions[i])
+		if direction := first.Start.Directions[i]; direction == monitoring {
+			w.monitors = append(w.monitors, w.metrics.Serve(ln))
+		} else {
+			go w.server.Serve(ln, direction)
+		}
 	}
 	return w.control.send(answer{Warnings: warnings})
 }
@@ -102,6 +119,10 @@ func (w *worker) settings(c *config.Config) (server.Config, error) {
 		return server.Config{}, err
 	}
 	w.tables = tables
+	if w.counting {
+		tables = w.metrics.Tables(tables)
+	}
+	w.metrics.SecretChanged(c.SecretChanged)
 	return server.Config{
 		Tables:      tables,
 		IdleTimeout: c.IdleTimeout,
@@ -129,6 +150,12 @@ func (w *worker) obey() {
 }
 
 func (w *worker) carryOut(o order) error {
+	if o.Told != nil {
+		w.metrics.Tell(*o.Told)
+	}
+	if o.Report {
+		w.log.Log(sevInfo, []byte("metrics: "+w.metrics.Line()))
+	}
 	if o.Config != nil {
 		settings, err := w.settings(o.Config)
 		if err == nil {
