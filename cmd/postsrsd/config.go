@@ -11,16 +11,21 @@ import (
 )
 
 const configUsage = `Usage:
-    postsrsd config [--as=env] [FLAG...]
+    postsrsd config [--as=env | --as=conf] [FLAG...]
 
 Prints what the daemon would serve by: each setting with where it comes from,
 the secrets as their number and lengths.
 
-    --as=env  print a settings file that says the same; it holds no secret
-    FLAG      of the daemon: --env-file=FILE, -d, -s, ...; see postsrsd -h
+    --as=env   print a settings file that says the same; it holds no secret
+    --as=conf  print a postsrsd.conf that says the same
+    FLAG       of the daemon: --env-file=FILE, -d, -s, ...; see postsrsd -h
 
-Exit status: 0, or 1 if the daemon would not start so.
+Exit status: 0, 1 if the daemon would not start so, 3 if something cannot be
+said in the other form; standard error and a comment tell what.
 `
+
+// notAllSaid is the exit status where the other form cannot say everything.
+const notAllSaid = 3
 
 // showConfig is the command config.
 func showConfig(args []string, stdout, stderr io.Writer) int {
@@ -38,7 +43,7 @@ func showConfig(args []string, stdout, stderr io.Writer) int {
 	case err != nil:
 		fail(stderr, err)
 		return 2
-	case len(a.Operands) > 0 || as != "env" && a.Has("as"):
+	case len(a.Operands) > 0 || as != "env" && as != "conf" && a.Has("as"):
 		io.WriteString(stderr, configUsage)
 		return 2
 	}
@@ -49,18 +54,22 @@ func showConfig(args []string, stdout, stderr io.Writer) int {
 	}
 	switch {
 	case c == nil:
-	case as == "env":
+	case as != "":
 		// Whoever may not read the secrets may still move the settings.
 		for _, err := range wrong {
 			if !errors.Is(err, config.ErrSecrets) {
 				return status
 			}
 		}
-		text, err := c.SettingsFile()
-		if err != nil {
-			return fail(stderr, err)
+		text, lost := c.SettingsFile()
+		if as == "conf" {
+			text, lost = c.ConfFile()
 		}
 		io.WriteString(stdout, text)
+		for _, line := range lost {
+			fmt.Fprintln(stderr, "postsrsd:", line)
+			status = max(status, notAllSaid)
+		}
 	default:
 		printSettings(stdout, c)
 	}

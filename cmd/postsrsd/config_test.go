@@ -79,6 +79,40 @@ func TestConfigAsEnv(t *testing.T) {
 	}
 }
 
+// TestConfigAsConf moves a host from settings to a postsrsd.conf and back, and
+// serves by each.
+func TestConfigAsConf(t *testing.T) {
+	dir := t.TempDir()
+	secret := writeFile(t, dir, "secret", "tops3cr3t-tops3cr3t\n")
+	port, _ := freePorts(t)
+	settings := writeFile(t, dir, "settings", "SRS_DOMAIN=example.com\nSRS_SECRET="+secret+"\nSRS_EXCLUDE_DOMAINS=a.example\nRUN_AS=\nCHROOT=\n"+
+		"SRS_SOCKETMAP=inet:127.0.0.1:"+port+"\nSRS_HASHLENGTH=6\n")
+	written := command(t, "", "config", "--as=conf", "--env-file", settings)
+	if written.status != 3 || strings.Contains(written.stdout, "tops3cr3t-") || !strings.Contains(written.stderr, "postsrsd: SRS_FORWARD_PORT: 10001 cannot be said in a postsrsd.conf, where it is none\n") {
+		t.Fatalf("%+v", written)
+	}
+	conf := writeFile(t, dir, "postsrsd.conf", written.stdout)
+	again := command(t, "", "config", "--as=conf", "-C", conf)
+	if again.status != 0 || again.stderr != "" || !strings.HasSuffix(written.stdout, again.stdout) {
+		t.Errorf("%+v\nwas\n%s", again, written.stdout)
+	}
+	back := command(t, "", "config", "--as=env", "-C", conf)
+	if back.status != 3 || !strings.Contains(back.stderr, "postsrsd: SRS_FORWARD_PORT: none cannot be said in a settings file, where it is 10001\n") {
+		t.Errorf("%+v", back)
+	}
+	settings2 := writeFile(t, dir, "settings2", back.stdout)
+	d := start(t, launch{dir: dir, env: []string{clockOfTests}, args: []string{"-C", conf}})
+	for _, address := range []string{"test@otherdomain.com", "x@a.example"} {
+		want := command(t, "", "forward", "--env-file", settings, address)
+		if got := command(t, "", "forward", "--env-file", settings2, address); got.stdout != want.stdout {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+		if got, _ := dialTable(t, "tcp", "127.0.0.1:"+port).Lookup("forward", address); got != strings.TrimSpace(want.stdout) {
+			t.Errorf("%s, want %s; the daemon said %s", got, want.stdout, d.stderr)
+		}
+	}
+}
+
 func TestConfigRefuses(t *testing.T) {
 	dir := shortDir(t)
 	settings := writeFile(t, dir, "settings", "SRS_DOMAIN=example.com\nSRS_SECRET="+writeFile(t, dir, "secret", "tops3cr3t"))
@@ -88,7 +122,7 @@ func TestConfigRefuses(t *testing.T) {
 		status         int
 		stdout, stderr string // contained
 	}{
-		{[]string{"config", "--as=conf"}, 2, "", "Usage:\n    postsrsd config"},
+		{[]string{"config", "--as=toml"}, 2, "", "Usage:\n    postsrsd config"},
 		{[]string{"config", "--as=env", "--as="}, 2, "", "Usage:"},
 		{[]string{"config", "x"}, 2, "", "Usage:"},
 		{[]string{"config", "--frob"}, 2, "", "unrecognized option '--frob'"},
@@ -98,7 +132,7 @@ func TestConfigRefuses(t *testing.T) {
 		{[]string{"config", "-d", "example.com", "-n", "99", "-f", "x"}, 1, "SRS_HASHLENGTH         4 ",
 			"-n 99: give a number from 1 to 27\npostsrsd: -f x: no such service"},
 		{[]string{"config", "--as=env", "-d", "example.com", "-n", "99", "-s", settings}, 1, "", "-n 99"},
-		{[]string{"config", "--as=env", "-d", "example.com", "-s", settings, "-p", "/a b"}, 1, "", "SRS_EXTRA_OPTIONS cannot hold"},
+		{[]string{"config", "--as=env", "-d", "example.com", "-s", settings, "-p", "/a b"}, 3, "SRS_DOMAIN='example.com'\n", "SRS_PID_FILE: \"/a b\" cannot be said in a settings file, where it is none"},
 		// As somebody who may not read the secret.
 		{[]string{"config", "--env-file", settings}, 1, "SRS_DOMAIN             example.com", "Cannot open file with secret"},
 		{[]string{"config", "--as=env", "--env-file", settings}, 1, "SRS_DOMAIN='example.com'\n", "Cannot open file with secret"},

@@ -33,6 +33,7 @@ func (ld *loading) check(launched bool) (c *Config, wrong []error) {
 		}
 	}
 
+	c.Listed = len(c.Domains)
 	if err := ld.addDomainsFile(c); err != nil {
 		wrong = append(wrong, err)
 	}

@@ -57,6 +57,7 @@ type Config struct {
 	Excluded      []string // domains never rewritten, as given, without repetitions
 	Domains       []string // our own domains, whose senders are never rewritten: as given, then those of DomainsFile
 
+	Listed           int       // how many of Domains are not from DomainsFile
 	DomainsFile      string    // "" for none
 	DomainsFileState FileState // just before DomainsFile was read, zero if it had only just changed
 	DomainsFileWatch bool      // load again when DomainsFile changes

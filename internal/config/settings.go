@@ -32,6 +32,9 @@ type Setting struct {
 	setKey   func(c *Config, value string) error // the key's notation, where it is another
 }
 
+// longestHash is how many characters of the hash a postsrsd.conf may ask for.
+const longestHash = 20
+
 // Settings lists every setting in the order of the help text, which is also the
 // order of checking. It is not to be changed.
 var Settings = []Setting{
@@ -45,10 +48,10 @@ var Settings = []Setting{
 	{Name: "Separator", Short: "a", Arg: "CHAR", Variable: "SRS_SEPARATOR", Default: "=", Launcher: "=", Key: "separator", Conf: "=", set: setSeparator,
 		Help: "write CHAR after SRS0 and SRS1: one of = + -"},
 	{Name: "HashLength", Short: "n", Arg: "NUM", Variable: "SRS_HASHLENGTH", Default: "4", Launcher: "4", Key: "hash-length", Conf: "4",
-		set: hashNumber(func(c *Config) *int { return &c.HashLength }), setKey: anyBase(number(1, 20, func(c *Config) *int { return &c.HashLength })),
+		set: hashNumber(func(c *Config) *int { return &c.HashLength }), setKey: anyBase(number(1, longestHash, func(c *Config) *int { return &c.HashLength })),
 		Help: "characters of the hash in an address, 1 to 27", KeyHelp: "characters of the hash in an address, 1 to 20 [4]"},
 	{Name: "HashMin", Short: "N", Arg: "NUM", Variable: "SRS_HASHMIN", Default: "4", Launcher: "4", Key: "hash-minimum", Conf: "4",
-		set: hashNumber(func(c *Config) *int { return &c.HashMin }), setKey: anyBase(number(1, 20, func(c *Config) *int { return &c.HashMin })),
+		set: hashNumber(func(c *Config) *int { return &c.HashMin }), setKey: anyBase(number(1, longestHash, func(c *Config) *int { return &c.HashMin })),
 		Help: "accept hashes of at least NUM characters"},
 	{Name: "Alphabet", Variable: "SRS_ALPHABET", Default: "+/", Key: "alphabet", Conf: "-_", set: setAlphabet,
 		Help: "the last two characters of a hash's alphabet: +/ as 1.x or -_ as 2.x writes them"},

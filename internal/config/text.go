@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -38,7 +37,7 @@ func (c *Config) Text(name string) string {
 	case "Excluded":
 		return strings.Join(c.Excluded, " ")
 	case "Domains":
-		return strings.Join(c.Domains, " ")
+		return strings.Join(c.Domains[:c.Listed], " ")
 	case "DomainsFile":
 		return c.DomainsFile
 	case "DomainsFileWatch":
@@ -88,45 +87,4 @@ func (c *Config) Text(name string) string {
 		return strconv.FormatInt(c.FakeTime.Unix(), 10)
 	}
 	panic("config: no setting " + name)
-}
-
-// SettingsFile is a settings file that says all of c: PostSRSd 1.x's variables,
-// quoted so that /bin/sh and this package read the same. What has no variable
-// stands in SRS_EXTRA_OPTIONS. POSTSRSD_FAKETIME is the environment's and not
-// among it. The error is about a value that cannot be said there.
-func (c *Config) SettingsFile() (string, error) {
-	if c.ForwardPort == "" {
-		return "", errors.New("no ports are served, only a socketmap, and a settings file always has ports")
-	}
-	var file strings.Builder
-	var options []string
-	done := map[string]bool{"": true, "FakeTime": true}
-	for _, s := range Settings {
-		if done[s.Name] {
-			continue
-		}
-		done[s.Name] = true
-		value := c.Text(s.Name)
-		switch {
-		case strings.ContainsRune(value, 0):
-			return "", fmt.Errorf("%s holds a NUL, which no settings file can: %s", s.Name, show(value))
-		case s.Scope == Everywhere && s.Variable != "", s.Scope == FileOnly:
-			fmt.Fprintf(&file, "%s=%s\n", s.Variable, quote(value))
-		case value == "":
-		case strings.ContainsAny(value, " \t\n"):
-			return "", fmt.Errorf("SRS_EXTRA_OPTIONS cannot hold a value with white space in it: %s", show(value))
-		case s.Name == "Family":
-			options = append(options, "-"+value)
-		case s.Long != "":
-			options = append(options, "--"+s.Long+"="+value)
-		case s.Arg != "":
-			options = append(options, "-"+s.Short+value)
-		default:
-			options = append(options, "-"+s.Short)
-		}
-	}
-	if len(options) > 0 {
-		fmt.Fprintf(&file, "SRS_EXTRA_OPTIONS=%s\n", quote(strings.Join(options, " ")))
-	}
-	return file.String(), nil
 }

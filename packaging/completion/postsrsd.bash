@@ -22,7 +22,7 @@ _postsrsd() {
 			case ${COMP_WORDS[1]} in
 			forward) own=--ask ;;
 			reverse) own='--ask --explain' ;;
-			config) own=--as=env ;;
+			config) own='--as=env --as=conf' ;;
 			check) own='--skip= --json --resolver= --address= --time=' ;;
 			esac
 			COMPREPLY=($(compgen -W "$own --env-file" -- "$current"))

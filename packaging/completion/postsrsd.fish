@@ -8,7 +8,7 @@ complete -c postsrsd -n __fish_use_subcommand -a forward -d 'rewrite senders'
 complete -c postsrsd -n __fish_use_subcommand -a reverse -d 'turn addresses back'
 complete -c postsrsd -n '__fish_seen_subcommand_from forward reverse' -l ask -d 'ask the daemon that runs'
 complete -c postsrsd -n '__fish_seen_subcommand_from reverse' -l explain -d 'say who signed, and when'
-complete -c postsrsd -n '__fish_seen_subcommand_from config' -l as -x -a env -d 'print a settings file'
+complete -c postsrsd -n '__fish_seen_subcommand_from config' -l as -x -a 'env conf' -d 'print a file that says the same'
 complete -c postsrsd -n '__fish_seen_subcommand_from check' -l skip -x -a 'settings postfix dns' -d 'leave out'
 complete -c postsrsd -n '__fish_seen_subcommand_from check' -l json -d 'print JSON'
 complete -c postsrsd -n '__fish_seen_subcommand_from secret' -F
