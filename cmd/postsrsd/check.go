@@ -119,9 +119,6 @@ func readCheckOptions(a config.Arguments) (o checkOptions, err error) {
 	for _, o.Resolver = range a.Own["resolver"] {
 	}
 	o.Config, o.Wrong = config.Survey(a.Flags, os.Environ())
-	if o.Config != nil && o.Config.ForwardPort == "" {
-		return o, fmt.Errorf("%s: check looks at settings of 1.x's kind only, not yet at a daemon that serves no ports", o.Config.Conf)
-	}
 	return o, nil
 }
 
@@ -135,11 +132,7 @@ func onStrings(lookup func(dst, key []byte) ([]byte, error)) func(string) (strin
 
 func printFindings(w io.Writer, findings []check.Finding) error {
 	for _, f := range findings {
-		line := fmt.Sprintf("%-8s %s: %s", f.Level, f.Where, f.What)
-		if f.Do != "" {
-			line += ": " + f.Do
-		}
-		if _, err := fmt.Fprintln(w, visible(line)); err != nil {
+		if _, err := fmt.Fprintf(w, "%-8s %s\n", f.Level, visible(f.Line())); err != nil {
 			return err
 		}
 	}

@@ -75,7 +75,7 @@ func TestCheckSettings(t *testing.T) {
 		{settings: "SRS_HASHMIN=3\n", want: "warning  SRS_HASHMIN ($T/settings:7): hashes of 3 characters are accepted: one of 54872 guesses makes this host a relay for bounces to anyone: set SRS_HASHMIN to 4 or more"},
 		{settings: "SRS_HASHLENGTH=12\n", want: "note     SRS_HASHLENGTH ($T/settings:7): the hash takes 12 of the 64 octets that a local part may have; some hosts refuse longer ones"},
 		{settings: "SRS_EXCLUDE_DOMAINS='a.b.example, .b.example c.example'\n",
-			want: "note     SRS_EXCLUDE_DOMAINS ($T/settings:7): 1 of 3 excluded domains are covered by others: a.b.example by .b.example\n" +
+			want: "note     SRS_EXCLUDE_DOMAINS ($T/settings:7): 1 of 3 domains that are excluded are covered by others: a.b.example by .b.example\n" +
 				"ok       SRS_EXCLUDE_DOMAINS ($T/settings:7): 3 domains are excluded"},
 		{settings: "SRS_EXCLUDE_DOMAINS=Example.com\n", want: "note     SRS_EXCLUDE_DOMAINS ($T/settings:7): Example.com is the SRS domain, which is not rewritten anyway: leave it out"},
 		{settings: "SRS_EXCLUDE_DOMAINS=a@b.example\n",

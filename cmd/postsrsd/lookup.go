@@ -3,19 +3,19 @@ package main
 import (
 	"bufio"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"strconv"
 	"strings"
 	"time"
 
+	"postsrsd/internal/check"
 	"postsrsd/internal/config"
 	"postsrsd/internal/rewrite"
 	"postsrsd/srs"
-	"postsrsd/tcptable"
 )
 
 const lookupUsage = `Usage:
@@ -77,12 +77,12 @@ func lookUp(name string, args []string, stdin io.Reader, stdout, stderr io.Write
 		return unknown
 	}
 	if a.Has("ask") {
-		conn, err := dialDaemon(a.Flags, l.reverse)
+		daemon, err := dialDaemon(a.Flags, l.reverse)
 		if err != nil {
 			return cannot(stderr, err)
 		}
-		defer conn.Close()
-		l.answer = asking(conn, l.reverse)
+		defer daemon.Close()
+		l.answer = asking(daemon, l.reverse)
 	} else {
 		c, err := config.Load(a.Flags, os.Environ())
 		if err != nil {
@@ -201,43 +201,35 @@ func days(n int, what string) string {
 }
 
 // dialDaemon connects to the daemon that runs with these flags.
-func dialDaemon(flags []string, reverse bool) (net.Conn, error) {
+func dialDaemon(flags []string, reverse bool) (*check.Client, error) {
 	c, wrong := config.Survey(flags, os.Environ())
 	for _, err := range wrong {
 		if c == nil || !errors.Is(err, config.ErrSecrets) {
 			return nil, err
 		}
 	}
-	port := c.ForwardPort
-	if reverse {
-		port = c.ReversePort
+	ways := c.Ways()
+	if len(ways) == 0 {
+		return nil, fmt.Errorf("%s: the daemon serves nothing that could be asked: set socketmap", c.Conf)
 	}
-	if port == "" {
-		return nil, fmt.Errorf("%s: the daemon serves no ports: ask it with postmap -q ADDRESS socketmap:%s:forward, or :reverse", c.Conf, c.Socketmap)
+	client, err := check.Dial(context.Background(), ways[0], reverse, askTimeout)
+	if err != nil {
+		return nil, fmt.Errorf("the daemon cannot be asked: %w", err)
 	}
-	var conn net.Conn
-	var err error
-	for _, address := range c.Reach(port) {
-		if conn, err = net.DialTimeout("tcp", address, askTimeout); err == nil {
-			return conn, nil
-		}
-	}
-	return nil, fmt.Errorf("the daemon cannot be asked: %w", err)
+	return client, nil
 }
 
-// asking answers lookups by asking over conn. That a sender of the SRS domain
+// asking answers lookups by asking the daemon. That a sender of the SRS domain
 // is found as it is means that it is not rewritten.
-func asking(conn net.Conn, reverse bool) func(string) (string, error) {
-	client := tcptable.NewClient(conn)
+func asking(daemon *check.Client, reverse bool) func(string) (string, error) {
 	return func(address string) (string, error) {
-		conn.SetDeadline(time.Now().Add(askTimeout))
-		result, err := client.Lookup(address)
-		var said *tcptable.Error
+		result, err := daemon.Lookup(address)
+		var none check.NotFound
 		switch {
-		case errors.As(err, &said) && said.Code == tcptable.CodeNotFound:
-			return "", srs.Refusal(said.Text)
+		case errors.As(err, &none):
+			return "", srs.Refusal(none)
 		case err != nil:
-			return "", fmt.Errorf("the daemon at %s: %w", conn.RemoteAddr(), err)
+			return "", fmt.Errorf("the daemon at %s: %w", daemon.RemoteAddr(), err)
 		case !reverse && result == address:
 			return "", rewrite.ErrOwnDomain
 		}

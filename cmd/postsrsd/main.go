@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"postsrsd/internal/check"
 	"postsrsd/internal/config"
 	"postsrsd/internal/rewrite"
 	"postsrsd/internal/server"
@@ -46,7 +47,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 			return checkHost(rest, stdout, stderr)
 		}
 	}
-	c, err := config.Load(args, os.Environ())
+	c, err := load(args)
 	switch {
 	case errors.Is(err, config.ErrHelp):
 		help(stdout)
@@ -70,11 +71,21 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return 0
 }
 
+// load reads the configuration, and warns of what the command check would call
+// an error in it.
+func load(args []string) (*config.Config, error) {
+	c, err := config.Load(args, os.Environ())
+	if err == nil {
+		c.Warnings = append(c.Warnings, check.Faults(c)...)
+	}
+	return c, err
+}
+
 // reload reads again what c was read from. Nobody changes to the configuration
 // of another version by way of SIGHUP, and a file that is missing while it is
 // being replaced does not mean that.
 func reload(c *config.Config, args []string) (*config.Config, error) {
-	next, err := config.Load(args, os.Environ())
+	next, err := load(args)
 	switch {
 	case err != nil:
 		return nil, err

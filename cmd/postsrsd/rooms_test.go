@@ -20,8 +20,8 @@ func TestRooms(t *testing.T) {
 		"internal/privilege":  {},
 		"internal/metrics":    {"srs", "internal/rewrite", "internal/server"},
 		"internal/supervisor": {"internal/config", "internal/metrics", "internal/privilege", "internal/server"},
-		"internal/check":      {"tcptable", "internal/config"},
-		"cmd/postsrsd":        {"srs", "tcptable", "internal/check", "internal/config", "internal/rewrite", "internal/server", "internal/supervisor"},
+		"internal/check":      {"tcptable", "socketmap", "internal/config"},
+		"cmd/postsrsd":        {"srs", "internal/check", "internal/config", "internal/rewrite", "internal/server", "internal/supervisor"},
 
 		// What no part of the daemon imports: tests and what make runs.
 		"internal/golden":                    {},

@@ -51,6 +51,15 @@ type Finding struct {
 	Unseen bool `json:"unseen,omitempty"`
 }
 
+// Line is what the finding says, but for its level.
+func (f Finding) Line() string {
+	line := f.Where + ": " + f.What
+	if f.Do != "" {
+		line += ": " + f.Do
+	}
+	return line
+}
+
 // The groups of findings.
 const (
 	Settings = "settings"
@@ -69,6 +78,8 @@ type Options struct {
 	// Forward answers as the daemon would with Config. It is nil if it has no
 	// secrets.
 	Forward func(address string) (string, error)
+	// Milter is where the daemon serves a milter; the zero value for nowhere.
+	Milter config.Endpoint
 	// Skip has the groups to leave out.
 	Skip map[string]bool
 	// Resolver is the DNS server to ask, host or host:port; empty for those

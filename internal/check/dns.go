@@ -19,7 +19,7 @@ func (r *run) dns() {
 	}
 	domain, err := asciiName(r.Config.Domain)
 	if err != nil {
-		r.found(Error, r.Config.Domain, "set SRS_DOMAIN to a domain name", "the SRS domain cannot be in the DNS: %v", err)
+		r.found(Error, r.Config.Domain, "set "+r.name("Domain")+" to a domain name", "the SRS domain cannot be in the DNS: %v", err)
 		return
 	}
 	resolver, err := newResolver(r.Resolver)

@@ -1,12 +1,9 @@
 package check
 
 import (
-	"errors"
-	"io/fs"
 	"net"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -14,35 +11,6 @@ import (
 // domainLists are the parameters that say for which domains Postfix takes
 // mail from anyone.
 var domainLists = []string{"mydestination", "virtual_alias_domains", "virtual_mailbox_domains", "relay_domains"}
-
-// sockets looks at sockets in the file system, which a chrooted process finds
-// elsewhere.
-func (p *postfix) sockets() {
-	for _, name := range []string{"sender_canonical_maps", "recipient_canonical_maps"} {
-		for _, t := range tablesIn(p.parameters[name]) {
-			if t.kind != "unix" {
-				continue
-			}
-			for _, s := range p.services {
-				if s.command != "cleanup" && s.command != "smtpd" {
-					continue
-				}
-				path := t.path
-				if !filepath.IsAbs(path) || s.chroot {
-					path = filepath.Join(p.parameters["queue_directory"], path)
-				}
-				if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-					why := ""
-					if s.chroot {
-						why = ", being chrooted"
-					}
-					p.run.found(Error, "master.cf: "+s.name, "write tcp:localhost:PORT, or put the socket there",
-						"%s looks for the socket of %s at %s%s, where none is", s.command, t.text, path, why)
-				}
-			}
-		}
-	}
-}
 
 // acceptance looks whether Postfix takes mail to the SRS domain.
 func (p *postfix) acceptance() {
@@ -120,6 +88,10 @@ func (p *postfix) local() {
 	host := strings.ToLower(p.parameters["myhostname"])
 	seen := map[string]bool{host: true, strings.ToLower(r.Config.Domain): true}
 	var rewritten []string
+	list := "Excluded"
+	if r.Config.Conf != "" {
+		list = "Domains"
+	}
 	for _, name := range domainLists[:3] {
 		for _, domain := range p.listed(name) {
 			domain = strings.ToLower(domain)
@@ -138,12 +110,12 @@ func (p *postfix) local() {
 		if n > 5 {
 			more = " …"
 		}
-		r.found(Warning, source(r.Config, "Excluded"), "add to SRS_EXCLUDE_DOMAINS: "+strings.Join(rewritten[:min(n, 5)], " ")+more,
+		r.found(Warning, source(r.Config, list), "add to "+r.name(list)+": "+strings.Join(rewritten[:min(n, 5)], " ")+more,
 			"%d of the domains that are delivered here are not excluded: their senders are rewritten, and their own SPF counts for nothing", n)
 	}
 	bouncer := p.parameters["double_bounce_sender"] + "@" + host
 	if host != "" && r.rewrites(bouncer) {
-		r.found(Note, source(r.Config, "Excluded"), "add to SRS_EXCLUDE_DOMAINS: "+host, "%s is rewritten: Postfix no longer knows its own probes and double bounces by it", bouncer)
+		r.found(Note, source(r.Config, list), "add to "+r.name(list)+": "+host, "%s is rewritten: Postfix no longer knows its own probes and double bounces by it", bouncer)
 	}
 }
 

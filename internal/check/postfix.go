@@ -3,6 +3,7 @@ package check
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -16,16 +17,14 @@ func (r *run) postfix() {
 		return
 	}
 	before := len(r.findings)
-	asked := false
-	for _, v := range p.views() {
-		if v.asks() {
-			asked = true
-			p.view(v)
-		}
+	views := slices.DeleteFunc(p.views(), func(v view) bool { return !v.asks() })
+	if len(views) == 0 {
+		views = p.views()[:1]
 	}
-	if !asked {
-		p.view(p.views()[0])
+	for _, v := range views {
+		p.view(v)
 	}
+	p.milters(views)
 	p.everywhere()
 	p.sockets()
 	if r.better(before) {
@@ -123,26 +122,28 @@ func tablesIn(list string) (tables []table) {
 	return tables
 }
 
-// direction is what the daemon answers to a table: forward, reverse, or ""
-// where it is not the daemon's.
-func (p *postfix) direction(t table) string {
+// direction is what the daemon answers to a table: forward, reverse, or another
+// name of a map, which it does not have. ours is whether it is the daemon's.
+func (p *postfix) direction(t table) (direction string, ours bool) {
 	c := p.run.Config
 	forward, reverse := samePort(t.port, c.ForwardPort), samePort(t.port, c.ReversePort)
 	switch {
-	case t.kind == "inet" && (forward || reverse) && (t.name == "forward" || t.name == "reverse"):
-		return t.name
 	case t.kind == "tcp" && forward:
-		return "forward"
+		return "forward", true
 	case t.kind == "tcp" && reverse:
-		return "reverse"
+		return "reverse", true
+	case t.kind == "inet":
+		return t.name, forward || reverse || samePort(t.port, c.Socketmap.Port)
+	case t.kind == "unix" && c.Socketmap.Path != "":
+		return t.name, sameFile(p.inside(t.path, false), c.Socketmap.Path) || sameFile(p.inside(t.path, true), c.Socketmap.Path)
 	}
-	return ""
+	return "", false
 }
 
 func samePort(a, b string) bool {
 	m, err := net.LookupPort("tcp", a)
 	n, wrong := net.LookupPort("tcp", b)
-	return err == nil && wrong == nil && m == n
+	return err == nil && wrong == nil && m == n && m != 0
 }
 
 // view looks at the canonical maps and classes that a cleanup service has.
@@ -195,31 +196,66 @@ func show(answer string) string {
 
 // maps finds the daemon's table in a list of maps.
 func (p *postfix) maps(v view, parameter, want string) (t table, ok bool) {
-	c := p.run.Config
-	port := map[string]string{"forward": c.ForwardPort, "reverse": c.ReversePort}[want]
-	cure := fmt.Sprintf("write \"%s = tcp:localhost:%s\"", parameter, port)
+	cure := fmt.Sprintf("write \"%s = %s\"", parameter, p.right(want))
 	var elsewhere []string
 	for _, found := range tablesIn(v.get(parameter)) {
-		switch p.direction(found) {
-		case want:
-			t, ok = found, true
-		case "":
+		switch direction, ours := p.direction(found); {
+		case !ours:
 			elsewhere = append(elsewhere, found.text)
-		default:
+		case direction == want:
+			t, ok = found, true
+		case direction == "forward" || direction == "reverse":
 			p.run.found(Error, v.where(parameter), cure, "%s asks the daemon in the wrong direction", found.text)
+			return t, false
+		default:
+			p.run.found(Error, v.where(parameter), cure, "%s asks the daemon for a map that it does not have: all mail is deferred", found.text)
 			return t, false
 		}
 	}
 	switch {
 	case ok:
 	case len(elsewhere) > 0:
-		p.run.found(Error, v.where(parameter), cure, "%s does not ask this daemon, which has port %s for this", strings.Join(elsewhere, " "), port)
+		p.run.found(Error, v.where(parameter), cure, "%s does not ask this daemon, which has %s for this", strings.Join(elsewhere, " "), p.served(want))
 	case want == "forward":
 		p.run.found(Error, v.where(parameter), cure, "Postfix does not ask the daemon: no sender is rewritten")
 	default:
 		p.run.found(Error, v.where(parameter), cure, "Postfix does not ask the daemon: no bounce comes back")
 	}
 	return t, ok
+}
+
+// served is where the daemon answers in a direction.
+func (p *postfix) served(direction string) string {
+	c := p.run.Config
+	switch {
+	case c.ForwardPort == "":
+		return c.Socketmap.String()
+	case direction == "forward":
+		return "port " + c.ForwardPort
+	}
+	return "port " + c.ReversePort
+}
+
+// right is the table that asks the daemon in a direction.
+func (p *postfix) right(direction string) string {
+	c := p.run.Config
+	switch {
+	case c.ForwardPort != "" && direction == "forward":
+		return "tcp:localhost:" + c.ForwardPort
+	case c.ForwardPort != "":
+		return "tcp:localhost:" + c.ReversePort
+	case c.Socketmap.Path != "":
+		path := c.Socketmap.Path
+		if name, ok := strings.CutPrefix(path, p.parameters["queue_directory"]+"/"); ok {
+			path = name // the same inside and outside of Postfix's jail
+		}
+		return "socketmap:unix:" + path + ":" + direction
+	}
+	host := c.Socketmap.Host
+	if a, err := netip.ParseAddr(host); host == "" || err == nil && a.IsUnspecified() {
+		host = "localhost"
+	}
+	return "socketmap:inet:" + net.JoinHostPort(host, c.Socketmap.Port) + ":" + direction
 }
 
 // classes looks at what kinds of addresses the maps are for.
@@ -242,7 +278,7 @@ func (p *postfix) classes(v view) {
 // everywhere looks for the daemon among maps that are for every address.
 func (p *postfix) everywhere() {
 	for _, t := range tablesIn(p.parameters["canonical_maps"]) {
-		if p.direction(t) != "" {
+		if _, ours := p.direction(t); ours {
 			p.run.found(Error, p.main("canonical_maps"), "take "+t.text+" out",
 				"%s is asked for senders and recipients, in envelope and headers: mail goes to the wrong address", t.text)
 		}
@@ -254,14 +290,21 @@ func (p *postfix) live(v view, t table, key string, wrong func(answer string) st
 	r := p.run
 	kind, _, _ := strings.Cut(t.text, ":")
 	if !p.types[kind] {
-		r.found(Error, t.text, `the other type does too: "tcp:localhost:PORT", "socketmap:inet:localhost:PORT:forward"`,
-			"this Postfix (%s) has no table type %s", p.parameters["mail_version"], kind)
+		cure := `the other type does too: "tcp:localhost:PORT", "socketmap:inet:localhost:PORT:forward"`
+		if r.Config.ForwardPort == "" {
+			cure = "Postfix has it since 2.10; a settings file in place of the postsrsd.conf serves tcp, too"
+		}
+		r.found(Error, t.text, cure, "this Postfix (%s) has no table type %s", p.parameters["mail_version"], kind)
 		return
 	}
-	if t.kind == "unix" || !p.reachable(t) {
+	if t.kind == "unix" && !p.reachableSocket(t) || t.kind != "unix" && !p.reachable(t) {
 		return
 	}
-	answer, err := p.postmap(key, t.text)
+	text := t.text
+	if t.kind == "unix" {
+		text = "socketmap:unix:" + r.Config.Socketmap.Path + ":" + t.name // postmap is neither jailed nor in the queue directory
+	}
+	answer, err := p.postmap(key, text)
 	if err != nil && err != errNotFound {
 		r.found(Error, t.text, "see the log of postsrsd", "Postfix gets no answer: %v", err)
 		return
@@ -298,7 +341,11 @@ func (p *postfix) reachable(t table) bool {
 		}
 	}
 	if len(left) > 0 {
-		r.found(Error, p.main("inet_protocols"), "let the daemon listen on an address of that kind (SRS_LISTEN_ADDR), or change inet_protocols",
+		listens := r.name("ListenAddr")
+		if r.Config.ForwardPort == "" {
+			listens = r.name("Socketmap")
+		}
+		r.found(Error, p.main("inet_protocols"), "let the daemon listen on an address of that kind ("+listens+"), or change inet_protocols",
 			"%s: Postfix does not connect to %s, where the daemon listens", p.parameters["inet_protocols"], strings.Join(left, " and "))
 		return false
 	}

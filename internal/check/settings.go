@@ -4,26 +4,22 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"os/user"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"postsrsd/internal/config"
-	"postsrsd/tcptable"
 )
-
-// sender is a sender that nobody has (RFC 2606), to ask the daemon for.
-const sender = "check@postsrsd.invalid"
 
 const (
-	shortSecret = 12              // bytes, under which a secret can be guessed from one address
-	oldSecret   = 3 * 365         // days
-	patience    = 2 * time.Second // for one answer of the daemon's
+	shortSecret = 12      // bytes, under which a secret can be guessed from one address
+	oldSecret   = 3 * 365 // days
 )
+
+// stops begins what the daemon says for itself when it is started.
+const stops = "the daemon does not start: "
 
 // settings looks at what the start would say, and at what it does not say.
 func (r *run) settings() {
@@ -35,26 +31,44 @@ func (r *run) settings() {
 	if c == nil {
 		return
 	}
-	exposed := config.SecretExposed(c.SecretFile)
 	for _, warning := range c.Warnings {
-		if exposed != "" && strings.Contains(warning, exposed) {
-			continue // said as an error below
-		}
 		where, what := place(warning)
 		r.found(Warning, where, "", "%s", what)
 	}
 	for _, u := range c.Unknown {
 		r.unknown(u)
 	}
+	r.effective()
+	if r.better(before) {
+		r.found(OK, source(c, "Domain"), "", "the daemon starts with these settings, and rewrites into %s", c.Domain)
+	}
+	for _, way := range c.Ways() {
+		r.daemon(way)
+	}
+}
+
+// effective looks at the settings that hold, and at the files that they name.
+func (r *run) effective() {
+	c := r.Config
 	r.secretFile(c.SecretFile)
 	r.jail(c.Chroot)
 	r.user(c.User)
 	r.hash()
-	r.excluded(c.Excluded)
-	if r.better(before) {
-		r.found(OK, source(c, "Domain"), "", "the daemon starts with these settings, and rewrites into %s", c.Domain)
+	r.excluded("Excluded", c.Excluded, "excluded")
+	r.excluded("Domains", c.Domains, "our own")
+}
+
+// Faults are what the group settings finds wrong with a configuration that the
+// daemon starts with all the same: a line for each error.
+func Faults(c *config.Config) (lines []string) {
+	r := &run{Options: Options{Config: c}}
+	r.effective()
+	for _, f := range r.findings {
+		if f.Level == Error && !strings.HasPrefix(f.What, stops) {
+			lines = append(lines, f.Line())
+		}
 	}
-	r.daemon()
+	return lines
 }
 
 func (r *run) wrong(err error) {
@@ -63,11 +77,11 @@ func (r *run) wrong(err error) {
 	case errors.Is(err, config.ErrSecrets) && errors.Is(err, fs.ErrPermission):
 		r.unseen(where, "run this as root", "the secret cannot be read by this user, so what needs it was not looked at: %s", what)
 	case errors.Is(err, config.ErrSecrets):
-		r.found(Error, where, "postsrsd secret writes one", "the daemon does not start: %s", what)
+		r.found(Error, where, "postsrsd secret writes one", stops+"%s", what)
 	case errors.Is(err, fs.ErrPermission):
 		r.unseen(where, "run this as root", "not readable by this user: %s", what)
 	default:
-		r.found(Error, where, "put it right; postsrsd -h lists what can be said", "the daemon does not start: %s", what)
+		r.found(Error, where, "put it right; postsrsd -h lists what can be said", stops+"%s", what)
 	}
 }
 
@@ -84,24 +98,21 @@ func place(message string) (where, what string) {
 
 // source is where a setting comes from, as a place to look at.
 func source(c *config.Config, name string) string {
-	where := c.Sources[name]
-	for _, s := range config.Settings {
-		if s.Name == name && s.Variable != "" {
-			return s.Variable + " (" + where.String() + ")"
-		}
-	}
-	return where.String()
+	return c.NameOf(name) + " (" + c.Sources[name].String() + ")"
 }
+
+// name is what whoever wrote the configuration calls a setting.
+func (r *run) name(setting string) string { return r.Config.NameOf(setting) }
 
 // otherNames are what variables of this daemon are called where people have
 // PostSRSd 2.x's keys in mind, or other variables' spelling.
 var otherNames = map[string]string{
 	"SRS_SRS_DOMAIN": "SRS_DOMAIN", "SRS_SECRETS_FILE": "SRS_SECRET", "SRS_SECRET_FILE": "SRS_SECRET",
-	"SRS_DOMAINS": "SRS_EXCLUDE_DOMAINS", "SRS_DOMAINS_FILE": "SRS_EXCLUDE_DOMAINS", "SRS_EXCLUDED_DOMAINS": "SRS_EXCLUDE_DOMAINS",
-	"SRS_HASH_LENGTH": "SRS_HASHLENGTH", "SRS_HASH_MINIMUM": "SRS_HASHMIN", "SRS_HASH_MIN": "SRS_HASHMIN",
+	"SRS_EXCLUDED_DOMAINS": "SRS_EXCLUDE_DOMAINS",
+	"SRS_HASH_LENGTH":      "SRS_HASHLENGTH", "SRS_HASH_MINIMUM": "SRS_HASHMIN", "SRS_HASH_MIN": "SRS_HASHMIN",
 	"SRS_KEEP_ALIVE": "SRS_TIMEOUT", "SRS_UNPRIVILEGED_USER": "RUN_AS", "SRS_USER": "RUN_AS", "SRS_RUN_AS": "RUN_AS",
 	"SRS_CHROOT_DIR": "CHROOT", "SRS_CHROOT": "CHROOT", "SRS_ALWAYS_REWRITE": "SRS_EXTRA_OPTIONS=-A",
-	"SRS_SOCKETMAP": "SRS_LISTEN_ADDR", "SRS_PIDFILE": "SRS_EXTRA_OPTIONS=-p",
+	"SRS_PIDFILE": "SRS_EXTRA_OPTIONS=-p",
 }
 
 func (r *run) unknown(u config.Unknown) {
@@ -163,10 +174,10 @@ func (r *run) secretFile(path string) {
 				i+1, len(r.Config.Secrets), len(secret))
 		}
 	}
-	exposed := config.SecretExposed(path)
 	switch perm := info.Mode().Perm(); {
-	case exposed != "":
-		r.found(Error, path, "chmod 600 "+path, "%s", exposed)
+	case !info.Mode().IsRegular():
+	case perm&0o007 != 0:
+		r.found(Error, path, "chmod 600 "+path, "every user of this host may read or change the secret (mode %04o), and so sign addresses", perm)
 	case perm&0o020 != 0:
 		r.found(Warning, path, "chmod 600 "+path, "the file's group may change the secret (mode %04o)", perm)
 	case perm&0o040 != 0:
@@ -187,9 +198,9 @@ func (r *run) jail(dir string) {
 	case errors.Is(err, fs.ErrPermission):
 		r.unseen(dir, "run this as root", "the jail cannot be looked at by this user")
 	case err != nil:
-		r.found(Error, source(r.Config, "Chroot"), "mkdir "+dir+", or set CHROOT to a directory", "the daemon does not start: the jail %s is not there", dir)
+		r.found(Error, source(r.Config, "Chroot"), "mkdir "+dir+", or set "+r.name("Chroot")+" to a directory", stops+"the jail %s is not there", dir)
 	case !info.IsDir():
-		r.found(Error, source(r.Config, "Chroot"), "set CHROOT to a directory", "the daemon does not start: the jail %s is no directory", dir)
+		r.found(Error, source(r.Config, "Chroot"), "set "+r.name("Chroot")+" to a directory", stops+"the jail %s is no directory", dir)
 	case info.Mode().Perm()&0o002 != 0:
 		r.found(Warning, dir, "chmod o-w "+dir, "anyone may put files into the jail (mode %04o)", info.Mode().Perm())
 	}
@@ -206,9 +217,9 @@ func (r *run) user(name string) {
 	}
 	switch {
 	case err != nil:
-		r.found(Error, source(r.Config, "User"), "adduser --system --group "+name+", or set RUN_AS to a user", "the daemon does not start: %v", err)
+		r.found(Error, source(r.Config, "User"), "adduser --system --group "+name+", or set "+r.name("User")+" to a user", stops+"%v", err)
 	case u.Uid == "0":
-		r.found(Warning, source(r.Config, "User"), "set RUN_AS to a user of its own", "the daemon serves as root")
+		r.found(Warning, source(r.Config, "User"), "set "+r.name("User")+" to a user of its own", "the daemon serves as root")
 	}
 }
 
@@ -220,7 +231,7 @@ func (r *run) hash() {
 		for range c.HashMin {
 			tries *= alphabet
 		}
-		r.found(Warning, source(c, "HashMin"), "set SRS_HASHMIN to 4 or more",
+		r.found(Warning, source(c, "HashMin"), "set "+r.name("HashMin")+" to 4 or more",
 			"hashes of %d characters are accepted: one of %d guesses makes this host a relay for bounces to anyone", c.HashMin, tries)
 	}
 	if c.HashLength > 8 {
@@ -228,8 +239,10 @@ func (r *run) hash() {
 	}
 }
 
-func (r *run) excluded(list []string) {
-	where := source(r.Config, "Excluded")
+// excluded looks at one of the two lists of domains whose senders stay as they
+// are.
+func (r *run) excluded(setting string, list []string, what string) {
+	where := source(r.Config, setting)
 	suffixes := map[string]bool{}
 	for _, d := range list {
 		if strings.HasPrefix(d, ".") {
@@ -252,74 +265,9 @@ func (r *run) excluded(list []string) {
 		}
 	}
 	if covered > 0 {
-		r.found(Note, where, "", "%d of %d excluded domains are covered by others: %s", covered, len(list), first)
+		r.found(Note, where, "", "%d of %d domains that are %s are covered by others: %s", covered, len(list), what, first)
 	}
 	if len(list) > 0 {
-		r.found(OK, where, "", "%d domains are excluded", len(list))
+		r.found(OK, where, "", "%d domains are %s", len(list), what)
 	}
-}
-
-// daemon asks whoever holds the ports, and compares with the settings.
-func (r *run) daemon() {
-	const cure = "reload postsrsd; if that does not help, another one runs, with other settings or another secret"
-	c := r.Config
-	before := len(r.findings)
-	address := sender
-	where, answer := r.ask(c.Reach(c.ForwardPort), sender)
-	if answer != nil && r.Forward != nil {
-		address, _ = r.Forward(sender)
-		if *answer != address { // or it has just become tomorrow
-			_, answer = r.ask(c.Reach(c.ForwardPort), sender)
-			address, _ = r.Forward(sender)
-		}
-		if answer != nil && *answer != address {
-			r.found(Warning, where, cure, "the daemon makes %q of %s, by these settings it were %q", *answer, sender, address)
-		}
-	}
-	if address == "" {
-		address = sender // which is excluded
-	}
-	where, answer = r.ask(c.Reach(c.ReversePort), address)
-	if answer != nil && address != sender && *answer != sender {
-		r.found(Warning, where, cure, "the daemon does not reverse what these settings sign")
-	}
-	if len(r.findings) == before {
-		r.found(OK, where, "", "the daemon runs and answers as these settings say")
-	}
-}
-
-// ask looks key up at the first of the addresses where something listens. The
-// answer is "" when there is none for key, and nil when nobody could be asked,
-// which is a finding.
-func (r *run) ask(addresses []string, key string) (where string, answer *string) {
-	where = strings.Join(addresses, " and ")
-	var conn net.Conn
-	var err error
-	dialer := net.Dialer{Timeout: patience}
-	for _, address := range addresses {
-		if conn, err = dialer.DialContext(r.ctx, "tcp", address); err == nil {
-			where = address
-			break
-		}
-	}
-	switch {
-	case errors.Is(err, syscall.ECONNREFUSED):
-		r.found(Warning, where, "start postsrsd", "nothing listens here: the daemon does not run, and Postfix defers all mail that it would ask about")
-		return where, nil
-	case err != nil:
-		r.found(Error, where, "see SRS_LISTEN_ADDR and ports", "the daemon cannot be reached: %v", err)
-		return where, nil
-	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(patience))
-	value, err := tcptable.NewClient(conn).Lookup(key)
-	var said *tcptable.Error
-	if errors.As(err, &said) && said.Code == tcptable.CodeNotFound {
-		return where, &value
-	}
-	if err != nil {
-		r.found(Error, where, "see ss -ltnp for whose it is", "what listens here does not answer as postsrsd does: %v", err)
-		return where, nil
-	}
-	return where, &value
 }

@@ -86,11 +86,8 @@ func reason(err error) error {
 	return err
 }
 
-// judgeSecrets warns of secrets that are short or open to everyone.
+// judgeSecrets warns of secrets that are short.
 func (ld *loading) judgeSecrets(c *Config) {
-	if why := SecretExposed(c.SecretFile); why != "" {
-		ld.warn("%s: %s: chmod 600 it", printable(c.SecretFile), why)
-	}
 	least := fmt.Sprintf("SRS_SECRET_LENGTH (%d)", c.SecretLength)
 	if c.Conf != "" {
 		least = fmt.Sprint(c.SecretLength)

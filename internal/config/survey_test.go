@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"io/fs"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -61,7 +62,7 @@ func TestSurveyKeepsTheCause(t *testing.T) {
 	}
 }
 
-func TestReach(t *testing.T) {
+func TestWays(t *testing.T) {
 	for _, test := range []struct {
 		addr   string
 		family int
@@ -70,9 +71,29 @@ func TestReach(t *testing.T) {
 		{"", 0, "127.0.0.1:1 [::1]:1"}, {"", 4, "127.0.0.1:1"}, {"", 6, "[::1]:1"}, {"192.0.2.1", 0, "192.0.2.1:1"},
 		{"0.0.0.0", 0, "127.0.0.1:1"}, {"::", 0, "127.0.0.1:1 [::1]:1"}, {"::", 6, "[::1]:1"}, {"localhost", 0, "localhost:1"},
 	} {
-		c := Config{ListenAddr: test.addr, Family: test.family}
-		if got := strings.Join(c.Reach("1"), " "); got != test.want {
-			t.Errorf("%q %d: %s, want %s", test.addr, test.family, got, test.want)
+		c := Config{ListenAddr: test.addr, Family: test.family, ForwardPort: "1", ReversePort: "2"}
+		want := Way{Network: "tcp", Forward: strings.Fields(test.want)}
+		for _, address := range want.Forward {
+			want.Reverse = append(want.Reverse, strings.TrimSuffix(address, "1")+"2")
 		}
+		if got := c.Ways(); !reflect.DeepEqual(got, []Way{want}) {
+			t.Errorf("%q %d: %v, want %v", test.addr, test.family, got, want)
+		}
+	}
+	for endpoint, want := range map[string]Way{
+		"unix:/a":             {true, "unix", []string{"/a"}, []string{"/a"}},
+		"inet:1":              {true, "tcp", []string{"127.0.0.1:1", "[::1]:1"}, []string{"127.0.0.1:1", "[::1]:1"}},
+		"inet:localhost:1":    {true, "tcp", []string{"127.0.0.1:1", "[::1]:1"}, []string{"127.0.0.1:1", "[::1]:1"}},
+		"inet:0.0.0.0:1":      {true, "tcp", []string{"127.0.0.1:1"}, []string{"127.0.0.1:1"}},
+		"inet:[2001:db8::]:1": {true, "tcp", []string{"[2001:db8::]:1"}, []string{"[2001:db8::]:1"}},
+	} {
+		c := Config{}
+		c.Socketmap, _ = ParseEndpoint(endpoint)
+		if got := c.Ways(); !reflect.DeepEqual(got, []Way{want}) {
+			t.Errorf("%s: %v, want %v", endpoint, got, want)
+		}
+	}
+	if got := (&Config{}).Ways(); got != nil {
+		t.Error(got)
 	}
 }

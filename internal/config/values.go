@@ -184,7 +184,7 @@ func requestLimit(c *Config, v string) error {
 	return number(least, 1<<20, func(c *Config) *int { return &c.RequestLimit })(c, v)
 }
 
-// endpoint makes a setter for where something is served, or for nowhere.
+// endpoint makes a setter for an endpoint, or for none.
 func endpoint(field func(*Config) *Endpoint) func(*Config, string) error {
 	return func(c *Config, v string) (err error) {
 		*field(c) = Endpoint{}

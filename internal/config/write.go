@@ -144,7 +144,18 @@ func (c *Config) loses(s *Setting, where, holds string) string {
 	return fmt.Sprintf("%s: %s cannot be said in %s, where it is %s", c.name(s), text(c.Text(s.Name)), where, text(holds))
 }
 
-// name is how whoever wrote c calls a setting.
+// NameOf is what a setting, by its name in Settings, is called where c comes
+// from: its key, its variable, or its flag with the dashes. It is name itself
+// where there is none.
+func (c *Config) NameOf(name string) string {
+	for i := range Settings {
+		if Settings[i].Name == name {
+			return c.name(&Settings[i])
+		}
+	}
+	return name
+}
+
 func (c *Config) name(s *Setting) string {
 	switch {
 	case s.Name == "Family":

@@ -25,7 +25,7 @@ func endpoints(c *config.Config, direction server.Direction) ([]endpoint, error)
 		return tablePort(c, c.ReversePort)
 	}
 	e := c.Socketmap
-	if direction == monitoring {
+	if direction == forMetrics {
 		e = c.Metrics
 	}
 	switch {

@@ -28,19 +28,12 @@ type socket struct {
 	perm      permissions
 }
 
-// monitoring stands among the directions for what package metrics serves.
-const monitoring = server.Socketmap + 1
+// forMetrics is the direction of the sockets of package metrics, beside those
+// that package server knows.
+const forMetrics = server.Socketmap + 1
 
 // purposes has what each direction is called.
-var purposes = [...]string{server.Forward: "forward", server.Reverse: "reverse", server.Socketmap: "socketmap", monitoring: "metrics"}
-
-// served is what a direction is called where something is wrong with it.
-func served(direction server.Direction) string {
-	if direction == monitoring {
-		return "metrics"
-	}
-	return purposes[direction] + " lookups"
-}
+var purposes = [...]string{server.Forward: "forward", server.Reverse: "reverse", server.Socketmap: "socketmap", forMetrics: "metrics"}
 
 type sockets []*socket
 
@@ -87,8 +80,8 @@ func (s sockets) closeExcept(keep ...sockets) {
 }
 
 // adopt takes over the sockets that the service manager opened, by their
-// names: forward, reverse, socketmap and metrics. It must be called once, before
-// anything else opens files. Handing over sockets that cannot be used is an error: serving
+// names, which are those of purposes. It must be called once, before anything
+// else opens files. Handing over sockets that cannot be used is an error: serving
 // without them would leave their clients hanging.
 func adopt() (sockets, error) {
 	var adopted sockets
@@ -163,22 +156,30 @@ func bind(c *config.Config, open, adopted sockets) (bound sockets, warnings []st
 			case e.optional && !errors.Is(err, syscall.EADDRINUSE) && len(endpoints) > 1:
 				endpoints[i].err = err
 			default:
-				return bound, nil, fmt.Errorf("cannot listen on %s for %s: %w%s", e.address, served(direction), reason(err), hint(e.network, err))
+				return bound, nil, fmt.Errorf("cannot listen on %s for %s: %w%s", e.address, asked(what), reason(err), hint(e.network, err))
 			}
 		}
 		if len(endpoints) > 0 && len(bound) == before {
-			return bound, nil, fmt.Errorf("cannot listen on %s for %s: %w", endpoints[0].address, served(direction), reason(endpoints[0].err))
+			return bound, nil, fmt.Errorf("cannot listen on %s for %s: %w", endpoints[0].address, asked(what), reason(endpoints[0].err))
 		}
 		for _, e := range endpoints {
 			if e.err != nil {
-				warnings = append(warnings, fmt.Sprintf("not listening on %s for %s: %v", e.address, served(direction), reason(e.err)))
+				warnings = append(warnings, fmt.Sprintf("not listening on %s for %s: %v", e.address, asked(what), reason(e.err)))
 			}
 		}
 	}
-	if !slices.ContainsFunc(bound, func(s *socket) bool { return s.direction != monitoring }) {
+	if !slices.ContainsFunc(bound, func(s *socket) bool { return s.direction != forMetrics }) {
 		return bound, nil, fmt.Errorf("%s: there is nothing to listen on: set socketmap", c.Sources["Socketmap"])
 	}
 	return bound, warnings, nil
+}
+
+// asked says what comes in on sockets of a purpose.
+func asked(purpose string) string {
+	if purpose == purposes[forMetrics] {
+		return "metrics"
+	}
+	return purpose + " lookups"
 }
 
 func listen(direction server.Direction, e endpoint, perm permissions, open sockets) (*socket, error) {

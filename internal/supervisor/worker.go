@@ -96,7 +96,7 @@ func (w *worker) begin() error {
 		return err
 	}
 	w.metrics = metrics.New(func() server.Connections { return w.server.Connections() }, w.log.Lost)
-	w.counting = slices.Contains(first.Start.Directions, monitoring)
+	w.counting = slices.Contains(first.Start.Directions, forMetrics)
 	w.metrics.Tell(*first.Told)
 	settings, err := w.settings(first.Start.Config)
 	if err != nil {
@@ -104,7 +104,7 @@ func (w *worker) begin() error {
 	}
 	w.server = server.New(settings, func(err error) { w.log.Log(sevWarning, []byte(err.Error())) })
 	for i, ln := range listeners {
-		if direction := first.Start.Directions[i]; direction == monitoring {
+		if direction := first.Start.Directions[i]; direction == forMetrics {
 			w.monitors = append(w.monitors, w.metrics.Serve(ln))
 		} else {
 			go w.server.Serve(ln, direction)
