@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -133,6 +134,14 @@ func TestCheckPostfix(t *testing.T) {
 			want:  []string{"warning  SRS_EXCLUDE_DOMAINS (command line): 2 of the domains that are delivered here are not excluded: their senders are rewritten, and their own SPF counts for nothing: add to SRS_EXCLUDE_DOMAINS: other.example third.example"}},
 		{name: "double bounces", change: map[string]string{"myhostname": "mx.example.com"},
 			want: []string{"note     SRS_EXCLUDE_DOMAINS (command line): double-bounce@mx.example.com is rewritten"}},
+		{name: "a file of domains that is not there", status: 2, change: map[string]string{"mydestination": "localhost, $config_directory/none"},
+			want: []string{"warning  $D/main.cf: mydestination: open $D/none: no such file or directory"}},
+		{name: "domains that cannot be listed", change: map[string]string{"virtual_alias_domains": "virtual.example tcp:127.0.0.1:" + closed},
+			want: []string{"note     $D/main.cf: virtual_alias_domains: the domains of tcp:127.0.0.1:" + closed + " cannot be listed: see that they are excluded"}},
+		{name: "a map that is none", status: 1, change: map[string]string{"sender_canonical_maps": "socketmap:inet:localhost:" + d.forwardPort + ":srs_forward"},
+			want: []string{"error    $D/main.cf: sender_canonical_maps: socketmap:inet:localhost:" + d.forwardPort + ":srs_forward asks the daemon for a map that it does not have: all mail is deferred: write"}},
+		{name: "another service's port", status: 1, change: map[string]string{"sender_canonical_maps": "socketmap:inet:localhost:" + closed + ":forward"}, flags: []string{"-f", closed},
+			want: []string{"error    socketmap:inet:localhost:" + closed + ":forward: nothing answers Postfix at "}},
 		{name: "broken main.cf", change: map[string]string{"sender_canonical_maps": "${"}, status: 2,
 			want: []string{"warning  postconf: Postfix cannot be asked for its configuration: "}},
 	} {
@@ -140,18 +149,7 @@ func TestCheckPostfix(t *testing.T) {
 			dir := t.TempDir()
 			params := soundMain(d)
 			maps.Copy(params, test.change)
-			var main strings.Builder
-			for _, name := range slices.Sorted(maps.Keys(params)) {
-				if params[name] != "-" {
-					fmt.Fprintf(&main, "%s = %s\n", name, strings.ReplaceAll(params[name], "$D", dir))
-				}
-			}
-			files := map[string]string{"main.cf": main.String(), "master.cf": soundMaster}
-			if test.master != "" {
-				files["master.cf"] = test.master
-			}
-			maps.Copy(files, test.files)
-			writeOld(t, dir, files)
+			writeConfig(t, dir, params, cmp.Or(test.master, soundMaster), test.files)
 			before := snapshot(t, dir)
 			out, status := runCheck(t, d, dir, test.flags)
 			out = strings.ReplaceAll(out, dir, "$D")
@@ -171,6 +169,21 @@ func TestCheckPostfix(t *testing.T) {
 			}
 		})
 	}
+}
+
+// writeConfig makes dir a configuration directory of Postfix's. A parameter that
+// is "-" is left out, and $D stands for dir.
+func writeConfig(t *testing.T, dir string, params map[string]string, master string, files map[string]string) {
+	t.Helper()
+	var main strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(params)) {
+		if params[name] != "-" {
+			fmt.Fprintf(&main, "%s = %s\n", name, strings.ReplaceAll(params[name], "$D", dir))
+		}
+	}
+	all := map[string]string{"main.cf": main.String(), "master.cf": master}
+	maps.Copy(all, files)
+	writeOld(t, dir, all)
 }
 
 // writeOld writes files as if an hour ago: Postfix waits for a second before it
