@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -138,6 +139,44 @@ func TestAsk(t *testing.T) {
 		if got := finish(t, cmd, ""); got != test.want {
 			t.Errorf("%s %q: %+v, want %+v", test.direction, test.address, got, test.want)
 		}
+	}
+}
+
+// TestAskSocketmap asks a daemon that serves a socketmap alone, as somebody who
+// may not read its secret.
+func TestAskSocketmap(t *testing.T) {
+	port, _ := freePorts(t)
+	for _, endpoint := range []string{"unix:$D/srs", "inet:" + port, "inet:localhost:" + port} {
+		c := newConf(t, `domains = { "local.example" }`, "socketmap = "+strconv.Quote(endpoint))
+		os.Chmod(c.path("postsrsd.conf"), 0o644)
+		d := c.start()
+		for _, test := range []struct {
+			direction, address string
+			want               ran
+		}{
+			{"forward", "test@otherdomain.com", ran{signedBy2x + "\n", "", 0}},
+			{"reverse", signedBy2x, ran{"test@otherdomain.com\n", "", 0}},
+			{"forward", "a@local.example", ran{"", "postsrsd: <a@local.example> not rewritten: Need not rewrite local domain.\n", 1}},
+			{"forward", "", ran{"", "postsrsd: <> not rewritten: No domain.\n", 1}},
+			{"reverse", "a b\n7:x", ran{"", "postsrsd: <a b\\n7:x> not rewritten: Not an SRS address.\n", 1}},
+		} {
+			cmd := exec.Command(program, test.direction, "--ask", "-C", c.path("postsrsd.conf"), "--", test.address)
+			asNobody(cmd)
+			if got := finish(t, cmd, ""); got != test.want {
+				t.Errorf("%s: %s %q: %+v, want %+v", endpoint, test.direction, test.address, got, test.want)
+			}
+		}
+		d.stop()
+	}
+	c := newConf(t)
+	want := ran{"", "postsrsd: the daemon cannot be asked: dial unix " + c.socket() + ": connect: no such file or directory\n", 2}
+	if got := command(t, "", "forward", "--ask", "-C", c.path("postsrsd.conf"), "a@b"); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	c.write(`socketmap = ""`)
+	want.stderr = "postsrsd: " + c.path("postsrsd.conf") + ": the daemon serves nothing that could be asked: set socketmap\n"
+	if got := command(t, "", "forward", "--ask", "-C", c.path("postsrsd.conf"), "a@b"); got != want {
+		t.Errorf("%+v, want %+v", got, want)
 	}
 }
 

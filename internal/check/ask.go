@@ -88,6 +88,9 @@ func (r *run) daemon(way config.Way) {
 	before := len(r.findings)
 	address := sender
 	where, answer := r.ask(way, false, sender)
+	if answer == nil && way.Socketmap {
+		return // the other direction is asked at the same place
+	}
 	if answer != nil && r.Forward != nil {
 		address, _ = r.Forward(sender)
 		if *answer != address { // or it has just become tomorrow

@@ -39,12 +39,14 @@ func (r *run) settings() {
 		r.unknown(u)
 	}
 	r.effective()
+	r.places()
 	if r.better(before) {
 		r.found(OK, source(c, "Domain"), "", "the daemon starts with these settings, and rewrites into %s", c.Domain)
 	}
 	for _, way := range c.Ways() {
 		r.daemon(way)
 	}
+	r.metrics(c.Metrics)
 }
 
 // effective looks at the settings that hold, and at the files that they name.
