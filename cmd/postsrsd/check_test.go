@@ -368,3 +368,19 @@ func TestStartWarns(t *testing.T) {
 		t.Errorf("the log has\n%s", d.stderr)
 	}
 }
+
+// TestCheckNoResolver has somebody check who may not read which servers to ask.
+func TestCheckNoResolver(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Log("only root can have an /etc/resolv.conf of its own")
+		return
+	}
+	s := newSite(t, "")
+	cmd := exec.Command("unshare", "-m", "sh", "-c", `echo >closed && chmod 600 closed && mount --bind closed /etc/resolv.conf && exec setpriv --reuid=65534 --regid=65534 --clear-groups "$@"`, "sh",
+		program, "check", "--skip=settings,postfix", "--env-file", s.settings)
+	cmd.Dir = s.dir
+	want := ran{"warning  DNS: open /etc/resolv.conf: permission denied: give --resolver=ADDR\n", "", 2}
+	if got := finish(t, cmd, ""); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}

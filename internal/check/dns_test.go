@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -210,6 +211,12 @@ func TestDNS(t *testing.T) {
 			want: []string{"warning the record has 494 octets", "ok SPF passes"}},
 		{name: "servers that fail", change: "+srs.example FAIL", want: []string{"warning DNS: cannot ask for srs.example: lookup srs.example on 127.0.0.1"}},
 		{name: "servers that fail for one", change: "+other.example FAIL", want: []string{"warning other.example TXT: lookup other.example"}},
+		{name: "servers that fail for an exchanger", change: "-mail.srs.example\n+mail.srs.example FAIL", want: []string{"warning srs.example MX: lookup mail.srs.example"}},
+		{name: "servers that fail for the address", change: "-srs.example         MX\n+srs.example FAIL A", want: []string{"warning srs.example MX: lookup srs.example"}},
+		{name: "servers that fail for SPF", change: "+srs.example FAIL TXT", want: []string{"warning srs.example TXT: lookup srs.example"}},
+		{name: "servers that fail within SPF", change: "-srs.example         TXT v=\n+srs.example TXT v=spf1 include:a.example -all\n+a.example FAIL",
+			want: []string{"warning srs.example TXT: lookup a.example", "warning srs.example TXT: SPF cannot be evaluated for 192.0.2.25"}},
+		{name: "servers that fail for DMARC", change: "+_dmarc.srs.example FAIL", want: []string{"warning _dmarc.srs.example TXT: lookup _dmarc.srs.example"}},
 	} {
 		o := Options{
 			Config:    &config.Config{Domain: "SRS.example", Excluded: []string{"Other.example", ".sub.example", "srs.example"}},
@@ -296,6 +303,9 @@ func TestDNSSilent(t *testing.T) {
 		if !slices.ContainsFunc(findings, func(f Finding) bool { return f.Unseen }) || Status(findings) == 0 {
 			t.Errorf("%q: %v", zone, findings)
 		}
+		if strings.Contains(zone, "o1") {
+			wants(t, "out of time", findings, "warning DNS: out of time: 2 domains were not looked at: give more --time")
+		}
 	}
 }
 
@@ -379,4 +389,28 @@ func TestReverseName(t *testing.T) {
 			t.Errorf("%s: %s, want %s", address, got, want)
 		}
 	}
+}
+
+// TestNoAddress looks for the addresses that this host sends from where it has
+// none but loopback: in a network of its own.
+func TestNoAddress(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Log("only root can have a network of its own")
+		return
+	}
+	const inside = "POSTSRSD_TEST_INSIDE"
+	if os.Getenv(inside) == "" {
+		own := exec.Command("unshare", "-n", "sh", "-c", `ip link set lo up && exec "$@"`, "sh", os.Args[0], "-test.run=^TestNoAddress$", "-test.v")
+		own.Env = append(os.Environ(), inside+"=1")
+		if out, err := own.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS: TestNoAddress") {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	findings := Run(t.Context(), Options{
+		Config:   &config.Config{Domain: "srs.example"},
+		Resolver: dnstest.Serve(t, soundZone),
+		Skip:     map[string]bool{Settings: true, Postfix: true},
+	})
+	wants(t, "loopback alone", findings, "warning interfaces: no address that others see: SPF was not evaluated: give --address=ADDR")
 }

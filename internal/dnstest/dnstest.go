@@ -7,7 +7,8 @@
 //
 // Types are A, AAAA, CNAME, MX, PTR and TXT. A text is cut into strings of 255
 // octets; \xNN stands for an octet. Two types say how a name is answered
-// instead: FAIL with SERVFAIL, SILENT not at all. The server answers as one
+// instead: FAIL with SERVFAIL, to questions of one type if data names that, and
+// SILENT not at all. The server answers as one
 // that recurses does: an alias with its target's records, and an answer of
 // more than 512 octets over UDP only to who takes it.
 package dnstest
@@ -82,7 +83,7 @@ func parse(text string) (*zones, error) {
 		kind, data, _ := strings.Cut(strings.TrimSpace(rest), " ")
 		name = strings.ToLower(name) + "."
 		if kind == "FAIL" || kind == "SILENT" {
-			z.special[name] = kind
+			z.special[name] = strings.TrimSpace(kind + " " + data)
 			continue
 		}
 		body, err := parseBody(types[kind], strings.TrimSpace(data))
@@ -190,7 +191,7 @@ func (z *zones) answer(request []byte, udp bool) []byte {
 		if z.special[key] == "SILENT" {
 			return nil
 		}
-		if z.special[key] == "FAIL" {
+		if z.special[key] == "FAIL" || z.special[key] == "FAIL "+strings.TrimPrefix(question.Type.String(), "Type") {
 			m.RCode = dnsmessage.RCodeServerFailure
 			break
 		}
