@@ -31,7 +31,7 @@ Flags:
 `
 
 const examples = `
-SIGHUP reads everything again; SIGTERM ends the daemon.
+SIGHUP reads everything again; SIGUSR1 logs the metrics; SIGTERM ends the daemon.
 
 Example:
     $ postsrsd -d example.com -s /etc/postsrsd.secret -u postsrsd -c /var/lib/postsrsd
