@@ -167,10 +167,13 @@ func TestMetricsEndpoint(t *testing.T) {
 	d.logged("cannot listen on 127.0.0.1:" + taken + " for metrics: address already in use (another postsrsd or another service has it: see ss -ltnp)")
 	scrape(t, "tcp", "127.0.0.1:"+port)
 	reload("")
-	if conn, err := net.Dial("tcp", "127.0.0.1:"+port); err == nil {
-		conn.Close()
-		t.Error("metrics are served that nobody wants any more")
-	}
+	eventually(t, func() bool { // once the worker of before is gone
+		conn, err := net.Dial("tcp", "127.0.0.1:"+port)
+		if err == nil {
+			conn.Close()
+		}
+		return err != nil
+	}, func() string { return "metrics are served that nobody wants any more" })
 	c.write(`socketmap = ""`, `metrics = "unix:$D/metrics"`)
 	if got, want := c.refused(), "postsrsd: $D/postsrsd.conf:4: there is nothing to listen on: set socketmap"; got != want {
 		t.Errorf("\n got %s\nwant %s", got, want)
