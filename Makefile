@@ -42,7 +42,7 @@ STATICCHECK := v0.8.2
 systems:
 	for system in $(SYSTEMS); do \
 		echo $$system; \
-		CGO_ENABLED=0 GOOS=$${system%/*} GOARCH=$${system#*/} $(GO) vet ./cmd/... ./internal/check ./internal/config ./internal/privilege ./internal/rewrite \
+		CGO_ENABLED=0 GOOS=$${system%/*} GOARCH=$${system#*/} $(GO) vet ./cmd/... ./internal/check ./internal/config ./internal/metrics ./internal/privilege ./internal/rewrite \
 			./internal/server ./internal/supervisor ./socketmap ./srs ./tcptable || exit 1; \
 	done
 
