@@ -33,7 +33,7 @@ const workerName = "postsrsd: worker"
 func Worker(build Build) int {
 	// A terminal or a service manager signals both halves; the supervisor
 	// decides what it means. A pipe without a reader is an error, no death.
-	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGPIPE)
+	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGPIPE)
 	nameProcess("postsrsd")
 	control, err := newChannel(os.NewFile(controlFD, "control"))
 	if err != nil {
