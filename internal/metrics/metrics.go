@@ -131,10 +131,6 @@ func outcome(err error) int {
 // longest is what a local part may have, RFC 5321 section 4.5.3.1.1, in octets.
 const longest = 64
 
-// began is what time is measured from: with it a reading of the clock needs no
-// wall clock.
-var began = time.Now()
-
 // A Lookup is one of server.Tables.
 type Lookup = func(dst, key []byte) ([]byte, error)
 
@@ -146,21 +142,17 @@ func (m *Metrics) Count(direction, protocol string, lookup Lookup) Lookup {
 	for i, name := range outcomeNames {
 		counters[i] = m.set.GetOrCreateCounter(fmt.Sprintf("postsrsd_lookups_total{%s,outcome=%q}", labels, name))
 	}
-	took := m.histogram(labels)
+	lookup = m.histogram(labels).time(lookup)
 	if direction == "reverse" {
 		return func(dst, key []byte) ([]byte, error) {
-			start := time.Since(began)
 			result, err := lookup(dst, key)
-			took.observe(time.Since(began) - start)
 			counters[outcome(err)].Inc()
 			return result, err
 		}
 	}
 	long := m.set.GetOrCreateCounter("postsrsd_long_local_parts_total")
 	return func(dst, key []byte) ([]byte, error) {
-		start := time.Since(began)
 		result, err := lookup(dst, key)
-		took.observe(time.Since(began) - start)
 		what := outcome(err)
 		if what == rewritten {
 			sender := result[len(dst):]

@@ -133,6 +133,22 @@ func TestHistogram(t *testing.T) {
 	}
 }
 
+// TestSample holds which lookups are timed.
+func TestSample(t *testing.T) {
+	m, tables := newMetrics(t)
+	for _, test := range []struct {
+		lookups int
+		timed   string
+	}{{1, "1"}, {sample - 1, "1"}, {1, "2"}, {10 * sample, "12"}} {
+		for range test.lookups {
+			tables.ReverseTCP(nil, []byte("test@example.com"))
+		}
+		if want := durations + `_count{direction="reverse",protocol="tcp"} ` + test.timed + "\n"; !strings.Contains(m.text(), want) {
+			t.Errorf("after %d more: want %s", test.lookups, want)
+		}
+	}
+}
+
 // TestToldAndSwapped holds what comes from elsewhere, and that what was counted
 // before tables were swapped is counted still.
 func TestToldAndSwapped(t *testing.T) {
@@ -150,7 +166,7 @@ func TestToldAndSwapped(t *testing.T) {
 		"postsrsd_connections_open 3", "postsrsd_connections_waiting 1", "postsrsd_connections_accepted_total 20", "postsrsd_connections_delayed_total 2",
 		"postsrsd_generation 4", `postsrsd_reloads_total{result="done"} 6`, `postsrsd_reloads_total{result="refused"} 7`,
 		`postsrsd_log_lines_lost_total{by="supervisor"} 8`, `postsrsd_log_lines_lost_total{by="worker"} 5`, "postsrsd_secret_changed_timestamp_seconds 1577880000",
-		`postsrsd_lookups_total{direction="forward",protocol="tcp",outcome="rewritten"} 2`, `postsrsd_lookup_duration_seconds_count{direction="forward",protocol="tcp"} 2`,
+		`postsrsd_lookups_total{direction="forward",protocol="tcp",outcome="rewritten"} 2`, `postsrsd_lookup_duration_seconds_count{direction="forward",protocol="tcp"} 1`,
 		"# TYPE postsrsd_lookups_total counter", "# TYPE postsrsd_lookup_duration_seconds histogram", "# TYPE postsrsd_connections_open gauge",
 	} {
 		if strings.Count("\n"+text, "\n"+want+"\n") != 1 {

@@ -294,6 +294,9 @@ func TestShutdownFull(t *testing.T) {
 		if s.Open() != 1 || s.Waiting() != 1 || told.Load() != 1 {
 			t.Errorf("%d open, %d wait, told %d times", s.Open(), s.Waiting(), told.Load())
 		}
+		if got, want := s.Connections(), (Connections{Open: 1, Waiting: 1, Accepted: 2, Delayed: 1}); got != want {
+			t.Errorf("%+v, want %+v", got, want)
+		}
 		if err := s.Shutdown(t.Context()); err != nil {
 			t.Error(err)
 		}
