@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"postsrsd/tcptable"
 )
 
 // withMetrics starts a daemon that serves metrics, and returns where.
@@ -286,4 +288,34 @@ func TestMetricsOfOthers(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestLostLines has a log that nobody reads: the lines that do not fit are
+// counted.
+func TestLostLines(t *testing.T) {
+	d, address := withMetrics(t, launch{wrap: []string{"sh", "-c", `mkfifo log && exec 9<>log && exec "$@" 2>log`, "sh"}})
+	conn, err := net.Dial("tcp", d.forward)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	client, long := tcptable.NewClient(conn), strings.Repeat("x", 900)+"@otherdomain.com"
+	lost := func() (n float64) {
+		for name, value := range scrape(t, "tcp", address) {
+			if strings.HasPrefix(name, "postsrsd_log_lines_lost_total") {
+				n += value
+			}
+		}
+		return n
+	}
+	eventually(t, func() bool {
+		for range 2000 {
+			if _, err := client.Lookup(long); err != nil {
+				t.Fatal(err)
+			}
+		}
+		d.signal(syscall.SIGHUP) // after which the worker is told what the supervisor counts
+		d.waitFor("READY=1")
+		return lost() > 0
+	}, func() string { return "no line was lost" })
 }

@@ -56,8 +56,9 @@ func New(connections func() server.Connections, linesLost func() uint64) *Metric
 // Tell puts what the supervisor counts in the place of what it told before.
 func (m *Metrics) Tell(t Told) { m.told.Store(&t) }
 
-// SecretChanged says when the file of secrets last changed.
-func (m *Metrics) SecretChanged(t time.Time) { m.secret.Store(t.Unix()) }
+// SecretChanged says when the file of secrets last changed; a zero t means that
+// nobody knows.
+func (m *Metrics) SecretChanged(t time.Time) { m.secret.Store(max(0, t.Unix())) }
 
 // write writes what is counted elsewhere.
 func (m *Metrics) write(w io.Writer) {
