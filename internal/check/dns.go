@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"blitiri.com.ar/go/spf"
 	"golang.org/x/net/idna"
@@ -44,12 +45,18 @@ func (r *run) dns() {
 			continue
 		}
 		seen[other] = true
-		if r.ctx.Err() != nil {
+		if r.over() {
 			r.unseen("DNS", "give more --time", "out of time: %d domains were not looked at", len(others)-i)
 			return
 		}
 		d.spf(other, false, addresses)
 	}
+}
+
+// over tells whether time is, also in the moment before the context says so.
+func (r *run) over() bool {
+	deadline, limited := r.ctx.Deadline()
+	return r.ctx.Err() != nil || limited && !time.Now().Before(deadline)
 }
 
 // asciiName is a domain as the DNS has it, in lower case and RFC 5890's
