@@ -16,12 +16,13 @@ func TestRooms(t *testing.T) {
 		"socketmap":           {},
 		"internal/rewrite":    {"srs"},
 		"internal/config":     {},
+		"internal/store":      {},
 		"internal/server":     {"tcptable", "socketmap"},
 		"internal/privilege":  {},
 		"internal/metrics":    {"srs", "internal/rewrite", "internal/server"},
 		"internal/supervisor": {"internal/config", "internal/metrics", "internal/privilege", "internal/server"},
 		"internal/check":      {"tcptable", "socketmap", "internal/config"},
-		"cmd/postsrsd":        {"srs", "internal/check", "internal/config", "internal/rewrite", "internal/server", "internal/supervisor"},
+		"cmd/postsrsd":        {"srs", "internal/check", "internal/config", "internal/rewrite", "internal/server", "internal/store", "internal/supervisor"},
 
 		// What no part of the daemon imports: tests and what make runs.
 		"internal/golden":                    {},
