@@ -38,6 +38,8 @@ type Policy struct {
 	own      exclusions
 	log      Log
 	scratch  sync.Pool
+	store    Store // nil to embed every sender
+	auto     bool  // store only what does not fit
 }
 
 // room holds one line or one domain while it is needed.
@@ -65,27 +67,38 @@ func (p *Policy) Forward(dst, sender []byte) ([]byte, error) {
 		return dst, ErrOwnDomain
 	}
 	start := len(dst)
-	if result, err := p.codec.AppendReverse(dst, sender); err == nil {
+	result, err := p.codec.AppendReverse(dst, sender)
+	if err == nil {
 		writeLine(p, Notice, "srs_forward", sender, "> not rewritten: Valid SRS address for <", result[start:], ">")
 		return dst, ErrRewritten
 	}
-	result, err := p.codec.AppendForward(dst, sender)
-	switch {
-	case err != nil:
+	plain := err == srs.ErrNotSRS
+	result, err = p.codec.AppendForward(dst, sender)
+	if err == nil && bytes.Equal(result[start:], sender) {
+		return dst, ErrOwnDomain
+	}
+	if p.store != nil && plain && p.stores(result[start:], err) {
+		if alias, ok := p.shorten(dst, sender); ok {
+			result, err = alias, nil
+		}
+	}
+	if err != nil {
 		p.refused("srs_forward", sender, err)
 		return dst, err
-	case bytes.Equal(result[start:], sender):
-		return dst, ErrOwnDomain
 	}
 	writeLine(p, Info, "srs_forward", sender, "> rewritten as <", result[start:], ">")
 	return result, nil
 }
 
-// Reverse appends the address that recipient stands for. The error is one of
-// srs.Codec.Reverse's; recipients that are no SRS addresses are not logged.
+// Reverse appends the address that recipient stands for. The error is
+// ErrUnknownAlias, ErrNoDatabase, ErrNoAnswer, or one of srs.Codec.Reverse's;
+// recipients that are no SRS addresses are not logged.
 func (p *Policy) Reverse(dst, recipient []byte) ([]byte, error) {
 	start := len(dst)
 	result, err := p.codec.AppendReverse(dst, recipient)
+	if err == nil && isAlias(result[start:]) {
+		result, err = p.original(dst, result[start:])
+	}
 	switch {
 	case err == nil:
 		writeLine(p, Info, "srs_reverse", recipient, "> rewritten as <", result[start:], ">")
