@@ -116,7 +116,7 @@ func TestManualNamesEveryVariable(t *testing.T) {
 }
 
 func TestManualNamesEveryKey(t *testing.T) {
-	keys := []string{"debug", "envelope-database", "milter", "milter-recipient-limit", "milter-rewrite-local", "original-envelope", "seccomp"}
+	keys := []string{"debug", "milter", "milter-recipient-limit", "milter-rewrite-local", "seccomp"}
 	for _, s := range config.Settings {
 		if s.Key != "" {
 			keys = append(keys, s.Key)

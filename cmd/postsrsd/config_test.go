@@ -39,6 +39,8 @@ a.example
 SRS_DOMAINS none built-in
 SRS_DOMAINS_FILE none built-in
 SRS_DOMAINS_FILE_WATCH off built-in
+SRS_ORIGINAL_ENVELOPE embedded built-in
+SRS_ENVELOPE_DATABASE none built-in
 SRS_LISTEN_ADDR 127.0.0.1 default with a settings file
 SRS_FORWARD_PORT 10001 default with a settings file
 SRS_REVERSE_PORT 10002 default with a settings file

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"postsrsd/internal/check"
 	"postsrsd/internal/config"
 	"postsrsd/internal/rewrite"
+	"postsrsd/internal/store"
 	"postsrsd/srs"
 )
 
@@ -51,7 +53,8 @@ const (
 type lookup struct {
 	reverse        bool
 	answer         func(address string) (string, error)
-	explain        *srs.Codec // nil if nothing is to be explained
+	explain        *srs.Codec   // nil if nothing is to be explained
+	store          *store.Store // nil if every sender is embedded
 	secrets        int
 	domain         string
 	now            time.Time
@@ -91,6 +94,9 @@ func lookUp(name string, args []string, stdin io.Reader, stdout, stderr io.Write
 		if err := l.prepare(c, a.Has("explain")); err != nil {
 			return cannot(stderr, err)
 		}
+		if l.store != nil {
+			defer l.store.Close()
+		}
 	}
 	l.many = len(a.Operands) > 1 || a.Operands[0] == "-"
 	for _, operand := range a.Operands {
@@ -110,6 +116,10 @@ func (l *lookup) prepare(c *config.Config, explain bool) error {
 		return err
 	}
 	policy := rewrite.New(codec, c.Excluded, c.Domains, func(int, []byte) {})
+	if len(c.Database.At) > 0 {
+		l.store = store.New(lookingOn(c, l.stderr))
+		policy.Use(unchanged{l.store}, c.OriginalEnvelope == "auto")
+	}
 	answer := policy.Forward
 	if l.reverse {
 		answer = policy.Reverse
@@ -120,6 +130,25 @@ func (l *lookup) prepare(c *config.Config, explain bool) error {
 	}
 	return nil
 }
+
+// lookingOn are the options for the store as it is seen from outside the jail.
+func lookingOn(c *config.Config, stderr io.Writer) store.Options {
+	o := storeOptions(c, func(_ int, line []byte) { fail(stderr, errors.New(string(line))) })
+	o.ReadOnly = true
+	switch {
+	case c.Database.File != "":
+		o.SQLite = filepath.Join(c.Chroot, o.SQLite)
+	case c.Database.Socket != "":
+		o.Redis = []string{filepath.Join(c.Chroot, o.Redis[0])}
+	}
+	return o
+}
+
+// unchanged is a store that takes senders without storing them: what the
+// daemon would make of one can be told without it.
+type unchanged struct{ *store.Store }
+
+func (unchanged) Put(key, address []byte) error { return nil }
 
 func (l *lookup) lines(stdin io.Reader) {
 	lines := bufio.NewScanner(stdin)
@@ -138,7 +167,7 @@ func (l *lookup) one(address string) {
 	result, err := l.answer(address)
 	var refusal srs.Refusal
 	switch {
-	case errors.As(err, &refusal):
+	case errors.As(err, &refusal) && refusal != rewrite.ErrNoAnswer:
 		fmt.Fprintf(l.stderr, "postsrsd: <%s> not rewritten: %v\n", visible(address), err)
 		l.status = max(l.status, notRewritten)
 	case err != nil:

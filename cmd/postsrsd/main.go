@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"slices"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"postsrsd/internal/config"
 	"postsrsd/internal/rewrite"
 	"postsrsd/internal/server"
+	"postsrsd/internal/store"
 	"postsrsd/internal/supervisor"
 	"postsrsd/srs"
 )
@@ -24,7 +26,7 @@ var version = "devel"
 
 func main() {
 	if supervisor.IsWorker() {
-		os.Exit(supervisor.Worker(tables))
+		os.Exit(supervisor.Worker(new(serving).tables))
 	}
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
@@ -107,19 +109,58 @@ func fail(stderr io.Writer, err error) int {
 	return 1
 }
 
+// serving is what a worker keeps from one configuration to the next.
+type serving struct {
+	database config.Database
+	store    *store.Store
+}
+
 // tables makes what the worker serves.
-func tables(c *config.Config, log func(severity int, line []byte)) (server.Tables, error) {
+func (s *serving) tables(c *config.Config, log func(severity int, line []byte)) (server.Tables, error) {
 	codec, err := newCodec(c)
 	if err != nil {
 		return server.Tables{}, err
 	}
 	policy := rewrite.New(codec, c.Excluded, c.Domains, log)
+	s.open(c, log)
+	if s.store != nil {
+		policy.Use(s.store, c.OriginalEnvelope == "auto")
+	}
 	return server.Tables{
 		ForwardTCP:       policy.ForwardTCP,
 		ForwardSocketmap: policy.ForwardSocketmap,
 		ReverseTCP:       policy.Reverse,
 		ReverseSocketmap: policy.Reverse,
 	}, nil
+}
+
+// open changes to the store of c. The one before is let go of when the lookups
+// that may still use it are over.
+func (s *serving) open(c *config.Config, log func(severity int, line []byte)) {
+	if reflect.DeepEqual(c.Database, s.database) {
+		return
+	}
+	if s.store != nil {
+		time.AfterFunc(storeGrace, s.store.Close)
+	}
+	s.database, s.store = c.Database, nil
+	if len(c.Database.At) > 0 {
+		s.store = store.New(storeOptions(c, log))
+	}
+}
+
+// storeGrace is more than a lookup takes.
+const storeGrace = 10 * time.Second
+
+// storeOptions are for the store as the jailed process sees it.
+func storeOptions(c *config.Config, log func(severity int, line []byte)) store.Options {
+	o := store.Options{Date: clock(c), Now: time.Now, Log: log}
+	if c.Database.File != "" {
+		o.SQLite = c.Database.At[0]
+	} else {
+		o.Redis = c.Database.At
+	}
+	return o
 }
 
 func newCodec(c *config.Config) (*srs.Codec, error) {

@@ -58,6 +58,11 @@ func (ld *loading) check(launched bool) (c *Config, wrong []error) {
 	if err := ld.together(c); err != nil {
 		wrong = append(wrong, err)
 	}
+	if !bad["Database"] {
+		if err := ld.placeDatabase(c); err != nil {
+			wrong = append(wrong, err)
+		}
+	}
 	if c.SecretFile != "" {
 		var err error
 		if c.Secrets, err = ReadSecrets(c.SecretFile); err != nil {

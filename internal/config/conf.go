@@ -101,7 +101,7 @@ func (ld *loading) take(path string, st statement) error {
 }
 
 // inert are the keys that have no Setting.
-var inert = []string{"debug", "envelope-database", "milter", "milter-recipient-limit", "milter-rewrite-local", "original-envelope", "seccomp"}
+var inert = []string{"debug", "milter", "milter-recipient-limit", "milter-rewrite-local", "seccomp"}
 
 // withoutSetting refuses what this version cannot do, rather than start
 // without what the administrator counts on.
@@ -111,19 +111,6 @@ func (ld *loading) withoutSetting(path, key string, v word) error {
 	case "milter":
 		if v.text != "" {
 			return fmt.Errorf(cannot, "milter")
-		}
-	case "envelope-database":
-		// Nothing is lost without it as long as senders are embedded.
-		if v.text != "" {
-			ld.warn("%s:%d: envelope-database has no effect: this version embeds every sender", printable(path), v.line)
-		}
-	case "original-envelope":
-		switch v.text {
-		case "embedded":
-		case "database":
-			return fmt.Errorf(cannot, "envelope database")
-		default:
-			return errors.New("give embedded")
 		}
 	case "milter-recipient-limit":
 		if n, err := strconv.ParseInt(v.text, 0, 32); err != nil || n < 0 {

@@ -281,7 +281,7 @@ func TestConfWarnings(t *testing.T) {
 		{"socketmap = inet:localhost:10003", nil},
 		{"socketmap = \"inet:*:10003\"", nil},
 		{"hash-minimum = 8", []string{"$T/conf:3: hash-minimum = 8: lowered to the hash length, 4, as longer hashes are never written"}},
-		{"envelope-database = \"sqlite:/x\"", []string{"$T/conf:3: envelope-database has no effect: this version embeds every sender"}},
+		{"envelope-database = \"sqlite:/x\"", []string{"$T/conf:3: envelope-database = sqlite:/x: has no effect where original-envelope is embedded; with auto what is in there is still found"}},
 		{"seccomp = on", []string{"$T/conf:3: seccomp has no effect: system calls are filtered by the service manager or not at all"}},
 		{"secrets-file = $T/short", []string{"$T/conf:2: secrets-file has no effect: it is given again at line 3", "$T/short: secret 1 of 1 has 5 characters, fewer than 16"}},
 		{"daemonize = on syslog = off", []string{"$T/conf:3: syslog = off: the log goes to syslog all the same, as there is no standard error in the background"}},

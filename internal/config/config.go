@@ -62,6 +62,9 @@ type Config struct {
 	DomainsFileState FileState // just before DomainsFile was read, zero if it had only just changed
 	DomainsFileWatch bool      // load again when DomainsFile changes
 
+	OriginalEnvelope string   // where the sender is kept that an address stands for: "embedded", "database", or "auto" for embedded where it fits
+	Database         Database // to be used if At is not empty
+
 	Secrets       Secrets // the first signs, every one verifies; never empty
 	SecretFile    string
 	SecretChanged time.Time // when SecretFile last was

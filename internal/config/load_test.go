@@ -138,6 +138,7 @@ func TestSources(t *testing.T) {
 		"User": "environment", "PIDFile": "$T/default:4: SRS_EXTRA_OPTIONS", "Daemonize": "built-in", "Log": "built-in", "FakeTime": "environment",
 		"Domains": "built-in", "DomainsFile": "built-in", "DomainsFileWatch": "built-in",
 		"Socketmap": "built-in", "SocketMode": "built-in", "SocketOwner": "built-in", "Metrics": "built-in",
+		"OriginalEnvelope": "built-in", "Database": "built-in",
 	}
 	got := map[string]string{}
 	for name, s := range c.Sources {

@@ -67,6 +67,10 @@ var Settings = []Setting{
 	{Name: "DomainsFileWatch", Variable: "SRS_DOMAINS_FILE_WATCH", Default: "off", Key: "domains-file-watch", Conf: "off",
 		set:  onOff(func(c *Config, on bool) { c.DomainsFileWatch = on }),
 		Help: "on: read everything again when that file changes"},
+	{Name: "OriginalEnvelope", Variable: "SRS_ORIGINAL_ENVELOPE", Default: "embedded", Key: "original-envelope", Conf: "embedded", set: setOriginalEnvelope,
+		Help: "where original senders are kept: embedded, database, or auto: embedded in what fits 64 octets"},
+	{Name: "Database", Variable: "SRS_ENVELOPE_DATABASE", Key: "envelope-database", set: setDatabase,
+		Help: "that database: sqlite:PATH, redis:HOST:PORT or redis:/SOCKET"},
 
 	{Name: "ListenAddr", Short: "l", Arg: "ADDR", Variable: "SRS_LISTEN_ADDR", Scope: FileOnly, Launcher: "127.0.0.1", set: setListenAddr,
 		Help: "listen on ADDR alone instead of 127.0.0.1 and ::1"},

@@ -45,6 +45,10 @@ func (c *Config) Text(name string) string {
 			return "on"
 		}
 		return "off"
+	case "OriginalEnvelope":
+		return c.OriginalEnvelope
+	case "Database":
+		return c.Database.String()
 	case "Socketmap":
 		return c.Socketmap.String()
 	case "Metrics":

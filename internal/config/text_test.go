@@ -100,6 +100,7 @@ func TestSettingsFile(t *testing.T) {
 	roundTrip(t, p, []string{"-e"}, []string{"SRS_DOMAIN=a", "SRS_SECRET=$T/secret", "SRS_ALPHABET=-_", "SRS_PID_FILE=/x", "SRS_CONNECTION_LIMIT=7"})
 	roundTrip(t, p, []string{"-e"}, []string{"SRS_DOMAIN=a", "SRS_SECRET=$T/secret", "SRS_DOMAINS=b .c", "SRS_SOCKETMAP=inet:*:7", "SRS_METRICS=unix:/run/x y",
 		"SRS_SOCKET_MODE=0600", "SRS_SOCKET_OWNER=:mail", "SRS_REQUEST_LIMIT=2048", "SRS_SECRET_LENGTH=24", "SRS_DOMAINS_FILE=$T/domains", "SRS_DOMAINS_FILE_WATCH=on"})
+	roundTrip(t, p, []string{"-e"}, []string{"SRS_DOMAIN=a", "SRS_SECRET=$T/secret", "SRS_ORIGINAL_ENVELOPE=auto", "SRS_ENVELOPE_DATABASE=redis:127.0.0.1:6379"})
 	roundTrip(t, p, nil, nil)
 }
 
@@ -116,6 +117,8 @@ func TestConfFile(t *testing.T) {
 		"separator = '-' hash-length = 20 hash-minimum = 0x8 alphabet = '+/' always-rewrite = yes",
 		"socketmap = 'inet:localhost:7' socket-mode = 0600 socket-owner = ':mail' metrics = 'inet:[::1]:9' keep-alive = 0 connection-limit = 9",
 		"socketmap = ''",
+		"original-envelope = database envelope-database = 'sqlite:$T/a \"b$c\\\\'",
+		"original-envelope = auto envelope-database = 'redis:[::1]:6379'",
 		"unprivileged-user = '' chroot-dir = '' pid-file = \"/a\\n\\x7f\\e${UNSET:-x}\\${B}\" daemonize = on",
 		"syslog = on daemonize = true pid-file = '/a b'",
 		"syslog = off unprivileged-user = 'me'",
@@ -149,6 +152,8 @@ always-rewrite = off
 domains = { "b.example", ".c.example" }
 domains-file = ""
 domains-file-watch = off
+original-envelope = embedded
+envelope-database = ""
 keep-alive = 1800
 connection-limit = 4096
 socketmap = "unix:/var/spool/postfix/srs"

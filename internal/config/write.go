@@ -107,7 +107,7 @@ func (c *Config) ConfFile() (text string, lost []string) {
 			value = what
 		}
 		out := &file
-		if slices.Contains(only3x, s.Key) {
+		if slices.Contains(only3x, s.Key) || s.Name == "OriginalEnvelope" && value == "auto" {
 			out = &own
 		}
 		fmt.Fprintf(out, "%s = %s\n", s.Key, confWord(value))
