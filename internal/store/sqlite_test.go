@@ -63,6 +63,10 @@ func run(t *testing.T, path, statements string) string {
 		t.Fatal(err)
 	}
 	defer db.Close()
+	db.SetMaxOpenConns(1)
+	if _, err := db.Exec("PRAGMA busy_timeout = 10000"); err != nil {
+		t.Fatal(err)
+	}
 	rows, err := db.Query(statements)
 	if err != nil {
 		t.Fatalf("%s: %v", statements, err)
