@@ -150,7 +150,7 @@ func (s *serving) open(c *config.Config, log func(severity int, line []byte)) {
 }
 
 // storeGrace is more than a lookup takes.
-const storeGrace = 10 * time.Second
+const storeGrace = 5 * time.Second
 
 // storeOptions are for the store as the jailed process sees it.
 func storeOptions(c *config.Config, log func(severity int, line []byte)) store.Options {
