@@ -18,6 +18,7 @@ type daemonConfig struct {
 	secret string
 	clock  time.Time
 	flags  []string // further command-line flags
+	env    []string // further variables
 }
 
 // daemon is a running postsrsd.
@@ -40,7 +41,7 @@ func startDaemon(t *testing.T, c daemonConfig) *daemon {
 	d.args = append([]string{
 		"-s", secret, "-d", c.domain, "-f", d.forwardPort, "-r", d.reversePort, "--log=stderr",
 	}, c.flags...)
-	d.env = append(os.Environ(), "POSTSRSD_FAKETIME="+strconv.FormatInt(c.clock.Unix(), 10))
+	d.env = append(append(os.Environ(), c.env...), "POSTSRSD_FAKETIME="+strconv.FormatInt(c.clock.Unix(), 10))
 	cmd := exec.Command(daemonPath, d.args...)
 	cmd.Env = d.env
 	var log bytes.Buffer

@@ -1,7 +1,7 @@
 // Package e2e puts the real daemon behind a real Postfix and sends mail through both.
 //
-// It holds tests only, and they need root, Linux and Debian's postfix, which
-// they install when it is missing:
+// It holds tests only, and they need root, Linux and Debian's postfix and
+// redis-server, which they install when they are missing:
 //
 //	go test -tags postfix ./internal/e2e/
 //

@@ -33,7 +33,8 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// prepare builds the daemon into dir and sees to it that Postfix is installed.
+// prepare builds the daemon into dir and sees to it that Postfix and Redis are
+// installed.
 func prepare(dir string) error {
 	if os.Getuid() != 0 {
 		return errors.New("Postfix starts only as root: run this suite as root")
@@ -44,16 +45,20 @@ func prepare(dir string) error {
 	if err := runQuietly(build); err != nil {
 		return err
 	}
-	if _, err := os.Stat("/usr/sbin/postfix"); errors.Is(err, fs.ErrNotExist) {
-		return installPostfix()
+	for program, installed := range map[string]string{"/usr/sbin/postfix": "postfix", "/usr/bin/redis-server": "redis-server"} {
+		if _, err := os.Stat(program); errors.Is(err, fs.ErrNotExist) {
+			if err := install(installed); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
 
-// installPostfix installs Debian's package without its service being started: a
+// install installs a package of Debian's without its service being started: a
 // policy-rc.d that forbids it stands there meanwhile, unless the host has one
-// of its own, and a service that was started all the same is stopped.
-func installPostfix() error {
+// of its own, and a Postfix that was started all the same is stopped.
+func install(name string) error {
 	const policy = "/usr/sbin/policy-rc.d"
 	if f, err := os.OpenFile(policy, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o755); err == nil {
 		defer os.Remove(policy)
@@ -66,7 +71,7 @@ func installPostfix() error {
 	}
 	for _, args := range [][]string{
 		{"update"},
-		{"install", "--yes", "--no-install-recommends", "postfix"},
+		{"install", "--yes", "--no-install-recommends", name},
 	} {
 		apt := exec.Command("apt-get", args...)
 		apt.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
@@ -74,7 +79,7 @@ func installPostfix() error {
 			return err
 		}
 	}
-	if exec.Command("postfix", "status").Run() == nil {
+	if name == "postfix" && exec.Command("postfix", "status").Run() == nil {
 		return runQuietly(exec.Command("postfix", "stop"))
 	}
 	return nil

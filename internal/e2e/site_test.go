@@ -31,6 +31,7 @@ type layout struct {
 	routing   bool   // whether recipients may hold @, % and !
 	excluded  string // value of -X
 	longest   int    // octets of the longest sender that is rewritten, 0 for any
+	stored    bool   // whether the daemon stores senders of up to 320 octets
 }
 
 var layouts = []layout{
