@@ -346,6 +346,33 @@ func TestDeadRedis(t *testing.T) {
 	}
 }
 
+// TestNobodyElseWaits holds that a client whose sender is being stored keeps no
+// other client's answer back.
+func TestNobodyElseWaits(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	c := newConf(t, "original-envelope = database", `envelope-database = "redis:`+silent.Addr().String()+`"`)
+	c.start()
+	one, other := c.table(), c.table()
+	eventually(t, func() bool {
+		began := time.Now()
+		waited := make(chan time.Duration)
+		go func() {
+			one.wants("forward", "test@otherdomain.com", "OK "+signedBy2x)
+			waited <- time.Since(began)
+		}()
+		for range 20 {
+			other.wants("forward", "test@example.com", "NOTFOUND Need not rewrite local domain.")
+		}
+		took := time.Since(began)
+		// It does not wait where another failed just before, and a machine may be busy.
+		return <-waited > 900*time.Millisecond && took < 500*time.Millisecond
+	}, func() string { return "every client waits for one's sender" })
+}
+
 // TestTwoHosts has two daemons with the same secrets and domain: either turns
 // back what the other wrote.
 func TestTwoHosts(t *testing.T) {

@@ -116,7 +116,7 @@ func (l *lookup) prepare(c *config.Config, explain bool) error {
 		return err
 	}
 	policy := rewrite.New(codec, c.Excluded, c.Domains, func(int, []byte) {})
-	if len(c.Database.At) > 0 {
+	if c.Database.Used() {
 		l.store = store.New(lookingOn(c, l.stderr))
 		policy.Use(unchanged{l.store}, c.OriginalEnvelope == "auto")
 	}

@@ -144,7 +144,7 @@ func (s *serving) open(c *config.Config, log func(severity int, line []byte)) {
 		time.AfterFunc(storeGrace, s.store.Close)
 	}
 	s.database, s.store = c.Database, nil
-	if len(c.Database.At) > 0 {
+	if c.Database.Used() {
 		s.store = store.New(storeOptions(c, log))
 	}
 }

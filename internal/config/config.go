@@ -63,7 +63,7 @@ type Config struct {
 	DomainsFileWatch bool      // load again when DomainsFile changes
 
 	OriginalEnvelope string   // where the sender is kept that an address stands for: "embedded", "database", or "auto" for embedded where it fits
-	Database         Database // to be used if At is not empty
+	Database         Database // see Database.Used
 
 	Secrets       Secrets // the first signs, every one verifies; never empty
 	SecretFile    string

@@ -59,6 +59,9 @@ func ParseDatabase(s string) (Database, error) {
 	return Database{}, errors.New("give sqlite:PATH, redis:HOST:PORT or redis:/SOCKET")
 }
 
+// Used tells whether there is a database for the daemon to open.
+func (d Database) Used() bool { return len(d.At) > 0 }
+
 // String is the database in the notation of ParseDatabase, "" for none.
 func (d Database) String() string {
 	switch {

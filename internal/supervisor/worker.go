@@ -128,6 +128,7 @@ func (w *worker) settings(c *config.Config) (server.Config, error) {
 		IdleTimeout: c.IdleTimeout,
 		MaxConns:    c.ConnectionLimit,
 		MaxRequest:  c.RequestLimit,
+		MayWait:     c.Database.Used(),
 	}, nil
 }
 
