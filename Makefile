@@ -43,7 +43,7 @@ systems:
 	for system in $(SYSTEMS); do \
 		echo $$system; \
 		CGO_ENABLED=0 GOOS=$${system%/*} GOARCH=$${system#*/} $(GO) vet ./cmd/... ./internal/check ./internal/config ./internal/metrics ./internal/privilege ./internal/rewrite \
-			./internal/server ./internal/supervisor ./socketmap ./srs ./tcptable || exit 1; \
+			./internal/server ./internal/store ./internal/supervisor ./socketmap ./srs ./tcptable || exit 1; \
 	done
 
 race:

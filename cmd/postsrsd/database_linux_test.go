@@ -318,7 +318,7 @@ func TestReadOnlyDatabase(t *testing.T) {
 	s = c.table()
 	s.wants("forward", "test@otherdomain.com", "OK "+signedBy2x)
 	s.wants("reverse", aliasBy2x, noAnswer)
-	d.logged("database: senders cannot be stored, and are embedded meanwhile: cannot make open ")
+	d.logged("database: senders cannot be stored, and are embedded meanwhile: cannot make the file: open ")
 }
 
 // TestDeadRedis has nothing, and something that never says a word, where Redis

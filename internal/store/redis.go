@@ -28,9 +28,9 @@ func newRedis(addresses []string) *redisServer {
 	}}
 }
 
-// dial tries the addresses one after the other.
+// dial tries the addresses one after the other, each for its share of the time.
 func dial(ctx context.Context, addresses []string) (redis.Conn, error) {
-	var dialer net.Dialer
+	dialer := net.Dialer{Timeout: timeout / time.Duration(len(addresses))}
 	var conn net.Conn
 	var err error
 	for _, address := range addresses {
@@ -55,11 +55,8 @@ func (r *redisServer) add(ctx context.Context, key, address []byte) error {
 }
 
 func (r *redisServer) get(ctx context.Context, key []byte) (address []byte, err error) {
-	address, err = redis.Bytes(r.do(ctx, "GET", prefix+string(key)))
-	if err == redis.ErrNil {
-		return nil, nil
-	}
-	return address, err
+	// Others may have put anything there: no more than an address is fetched.
+	return redis.Bytes(r.do(ctx, "GETRANGE", prefix+string(key), 0, maxAddress))
 }
 
 // sweep has nothing to do: entries expire by themselves.

@@ -119,7 +119,7 @@ func (c connector) Connect(context.Context) (driver.Conn, error) {
 		if err == nil {
 			f.Close()
 		} else if !errors.Is(err, fs.ErrExist) {
-			return nil, fmt.Errorf("cannot make %w", err)
+			return nil, fmt.Errorf("cannot make the file: %w", err)
 		}
 	}
 	options := url.Values{"_pragma": {fmt.Sprintf("busy_timeout(%d)", lockWait), "temp_store(MEMORY)", "cache_size(-512)", "synchronous(FULL)"}}

@@ -37,6 +37,9 @@ const (
 	sweeping  = 10 * time.Minute       // between removals of what has expired
 )
 
+// maxAddress is the longest address that is taken for one, in octets.
+const maxAddress = 1023
+
 var (
 	// ErrFull says that too many entries are new, or the address is too long.
 	ErrFull = errors.New("not stored: too many new senders, or too long a one")
@@ -67,7 +70,7 @@ type backend interface {
 	// renew lets the entry stay for another lifetime, if there is one.
 	renew(ctx context.Context, key []byte) (there bool, err error)
 	add(ctx context.Context, key, address []byte) error
-	// get returns nil if there is no entry.
+	// get returns nothing if there is no entry.
 	get(ctx context.Context, key []byte) (address []byte, err error)
 	// sweep removes some entries that have expired, and tells whether there
 	// may be more.
@@ -174,7 +177,7 @@ func isAddress(text []byte) bool {
 			return false
 		}
 	}
-	return len(text) > 0 && len(text) <= 1023
+	return len(text) > 0 && len(text) <= maxAddress
 }
 
 // guard runs one request under a breaker.
