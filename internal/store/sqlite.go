@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"modernc.org/sqlite"
@@ -17,6 +18,7 @@ import (
 
 const (
 	sweepSize = 500 // entries removed at a time
+	renewing  = 60  // seconds for which an entry is not written again
 	lockWait  = 500 // milliseconds to wait for another process's lock
 
 	schema = `CREATE TABLE IF NOT EXISTS kv (k TEXT NOT NULL UNIQUE ON CONFLICT REPLACE, v TEXT NOT NULL, lt INTEGER NOT NULL);
@@ -26,22 +28,31 @@ CREATE INDEX IF NOT EXISTS ltidx ON kv (lt)`
 // sqliteFile is the table kv of k, key, v, address, and lt, the Unix time until
 // which the entry stays. One connection serves all, one after the other: two
 // would only wait for each other's locks. It is made when it is needed, and
-// again after an error, as the file may have been mended or replaced.
+// again after an error or when another file is there, as after a restore.
 type sqliteFile struct {
 	db   *sql.DB
+	file *connector
 	date func() time.Time
 }
 
 func newSQLite(path string, readOnly bool, maxFile int64, date func() time.Time) *sqliteFile {
-	db := sql.OpenDB(connector{path, readOnly, maxFile})
+	file := &connector{path: path, readOnly: readOnly, maxFile: maxFile}
+	db := sql.OpenDB(file)
 	db.SetMaxOpenConns(1)
-	return &sqliteFile{db, date}
+	return &sqliteFile{db, file, date}
 }
 
 func (s *sqliteFile) renew(ctx context.Context, key []byte) (there bool, err error) {
 	err = s.use(ctx, func(conn *sql.Conn) error {
-		n, err := change(conn, "UPDATE kv SET lt = ? WHERE k = ?", s.date().Add(Lifetime).Unix(), string(key))
-		there = n > 0
+		var has int64
+		until := s.date().Add(Lifetime).Unix()
+		err := conn.QueryRowContext(context.Background(), "SELECT lt FROM kv WHERE k = ?", string(key)).Scan(&has)
+		switch there = err == nil; {
+		case err == sql.ErrNoRows:
+			return nil
+		case there && has < until-renewing:
+			_, err = change(conn, "UPDATE kv SET lt = ? WHERE k = ?", until, string(key))
+		}
 		return err
 	})
 	return there, err
@@ -81,6 +92,10 @@ func (s *sqliteFile) close() { s.db.Close() }
 // that time alone will not mend.
 func (s *sqliteFile) use(ctx context.Context, f func(*sql.Conn) error) error {
 	conn, err := s.db.Conn(ctx)
+	if err == nil && s.file.moved() {
+		drop(conn)
+		conn, err = s.db.Conn(ctx)
+	}
 	if err != nil {
 		return err
 	}
@@ -88,10 +103,13 @@ func (s *sqliteFile) use(ctx context.Context, f func(*sql.Conn) error) error {
 	err = f(conn)
 	var why *sqlite.Error
 	if err != nil && !(errors.As(err, &why) && why.Code()&0xff == sqlite3.SQLITE_BUSY) {
-		conn.Raw(func(any) error { return driver.ErrBadConn })
+		drop(conn)
 	}
 	return err
 }
+
+// drop closes a connection for good.
+func drop(conn *sql.Conn) { conn.Raw(func(any) error { return driver.ErrBadConn }) }
 
 // change runs a statement on this goroutine: SQLite bounds the wait for locks.
 func change(conn *sql.Conn, statement string, arguments ...any) (rows int64, err error) {
@@ -107,11 +125,19 @@ type connector struct {
 	path     string
 	readOnly bool
 	maxFile  int64
+	opened   atomic.Value // of os.FileInfo, what was opened last
 }
 
-func (c connector) Driver() driver.Driver { return &sqlite.Driver{} }
+// moved tells whether the file that is open is not the one at path.
+func (c *connector) moved() bool {
+	opened, _ := c.opened.Load().(os.FileInfo)
+	there, err := os.Stat(c.path)
+	return err != nil || !os.SameFile(there, opened)
+}
 
-func (c connector) Connect(context.Context) (driver.Conn, error) {
+func (c *connector) Driver() driver.Driver { return &sqlite.Driver{} }
+
+func (c *connector) Connect(context.Context) (driver.Conn, error) {
 	// What is in there is nobody else's business. SQLite gives its journal
 	// the permissions of the file.
 	if !c.readOnly {
@@ -128,8 +154,14 @@ func (c connector) Connect(context.Context) (driver.Conn, error) {
 	}
 	file := url.URL{Scheme: "file", Path: c.path, RawQuery: options.Encode()}
 	conn, err := c.Driver().Open(file.String())
-	if err != nil || c.readOnly {
-		return conn, err
+	if err != nil {
+		return nil, err
+	}
+	if opened, err := os.Stat(c.path); err == nil {
+		c.opened.Store(opened)
+	}
+	if c.readOnly {
+		return conn, nil
 	}
 	if err := prepare(conn, c.maxFile); err != nil {
 		conn.Close()

@@ -142,6 +142,23 @@ func TestFormat(t *testing.T) {
 	}
 }
 
+// TestRenew holds that one who sends mail after mail does not have the disk
+// written each time, and that an entry lives on.
+func TestRenew(t *testing.T) {
+	date, now := &clock{now: today}, &clock{now: today}
+	path := t.TempDir() + "/db"
+	s, _ := open(t, path, date, now)
+	s.fresh = bucket{left: 1, most: 1, at: today}
+	for _, step := range []struct{ pass, until time.Duration }{{0, 0}, {time.Minute, 0}, {time.Second, 61 * time.Second}, {Lifetime, Lifetime + 61*time.Second}} {
+		date.move(step.pass)
+		put(t, s, "A@1", "a@b")
+		if got, want := run(t, path, "SELECT lt FROM kv"), fmt.Sprint(today.Add(step.until+Lifetime).Unix()); got != want {
+			t.Errorf("at %v: until %s, want %s", date.read(), got, want)
+		}
+		want(t, s, "A@1", "a@b")
+	}
+}
+
 // TestSweep holds that what has expired goes, a little at a time, and nothing else.
 func TestSweep(t *testing.T) {
 	date, now := &clock{now: today}, &clock{now: today}
@@ -274,8 +291,8 @@ func TestCorrupt(t *testing.T) {
 	}
 }
 
-// TestMissing takes the file, its directory, and gives both back.
-func TestMissing(t *testing.T) {
+// TestReplaced takes the file away, or its directory, and puts others there.
+func TestReplaced(t *testing.T) {
 	date, now := &clock{now: today}, &clock{now: today}
 	dir := t.TempDir() + "/dir"
 	path := dir + "/db"
@@ -287,15 +304,18 @@ func TestMissing(t *testing.T) {
 	os.Mkdir(dir, 0o700)
 	now.move(mostRest)
 	put(t, s, "new", "a@b") // into a new file
-	os.Remove(path)
-	os.Remove(dir)
-	os.Rename(dir+"2", dir)
-	for s.Put([]byte("new"), []byte("a@b")) != nil {
-		now.move(mostRest)
-	}
-	now.move(mostRest)
+	want(t, s, "old", "")
+
+	os.Rename(dir+"2/db", path)
 	want(t, s, "old", "a@b")
+	put(t, s, "new", "a@b") // which was in the other file
 	if got := run(t, path, "SELECT k FROM kv ORDER BY k"); got != "new\nold" {
+		t.Errorf("%q", got)
+	}
+	os.Remove(path)
+	put(t, s, "old", "a@b")
+	want(t, s, "new", "")
+	if got := run(t, path, "SELECT k FROM kv ORDER BY k"); got != "old" {
 		t.Errorf("%q", got)
 	}
 }
