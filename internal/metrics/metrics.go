@@ -103,11 +103,12 @@ const (
 	notSRS    // the recipient is no SRS address, as nearly all are
 	badHash   // another secret's, or forged
 	expired
+	noAlias // the database does not have, or not tell, what the recipient stands for
 	refused // malformed, or too long
 	outcomes
 )
 
-var outcomeNames = [outcomes]string{"rewritten", "local", "already", "no_domain", "not_srs", "bad_hash", "expired", "refused"}
+var outcomeNames = [outcomes]string{"rewritten", "local", "already", "no_domain", "not_srs", "bad_hash", "expired", "no_alias", "refused"}
 
 func outcome(err error) int {
 	switch err {
@@ -125,6 +126,8 @@ func outcome(err error) int {
 		return badHash
 	case srs.ErrExpired:
 		return expired
+	case rewrite.ErrUnknownAlias, rewrite.ErrNoDatabase, rewrite.ErrNoAnswer:
+		return noAlias
 	}
 	return refused
 }

@@ -53,6 +53,7 @@ func TestOutcomes(t *testing.T) {
 		{"reverse", strings.Replace(signed, "vmyz", "vmyy", 1), "bad_hash"},
 		{"reverse", strings.Replace(signed, "vmyz", "v", 1), "bad_hash"},
 		{"reverse", strings.Replace(signed, "2W", "2A", 1), "expired"},
+		{"reverse", "SRS0=bxzH=2W=1=DCJGDE6N24LCRT41A4T0G1UIF0DTKKQJ@example.com", "no_alias"},
 		{"reverse", "SRS0=vmyz@example.com", "refused"},
 	} {
 		for protocol, lookup := range map[string]Lookup{
