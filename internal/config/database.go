@@ -113,8 +113,12 @@ func (ld *loading) placeDatabase(c *Config) error {
 		ctx, cancel := context.WithTimeout(context.Background(), ld.Patience)
 		defer cancel()
 		addresses, err := net.DefaultResolver.LookupHost(ctx, d.Host)
-		if err != nil {
+		if why, ok := errors.AsType[*net.DNSError](err); ok && why.IsNotFound {
 			return fmt.Errorf("%s: %w: give a name that is known when this is read, or the address", from.said(d.String()), err)
+		}
+		if err != nil { // as when the host has just booted: mail does not wait for it
+			ld.warn("%s: %v: reload when the name can be looked up, until then senders are embedded", from.said(d.String()), err)
+			addresses = []string{d.Host}
 		}
 		for _, address := range addresses[:min(len(addresses), mostAddresses)] {
 			d.At = append(d.At, net.JoinHostPort(address, d.Port))

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -90,5 +91,24 @@ func TestNoDatabase(t *testing.T) {
 	want := filepath.Base(file) + ":4: SRS_ENVELOPE_DATABASE=redis:none.invalid:1: has no effect where SRS_ORIGINAL_ENVELOPE is embedded; with auto what is in there is still found"
 	if len(c.Warnings) != 1 || !strings.HasSuffix(c.Warnings[0], want) {
 		t.Errorf("%q", c.Warnings)
+	}
+}
+
+// TestDatabaseNameLater has the name's lookup fail for now, which keeps nobody
+// from starting.
+func TestDatabaseNameLater(t *testing.T) {
+	p := newPlace(t)
+	p.loader.Patience = 1
+	file := p.write(t, "settings", "SRS_DOMAIN=a\nSRS_SECRET="+p.dir+"/secret\nSRS_ORIGINAL_ENVELOPE=auto\nSRS_ENVELOPE_DATABASE=redis:db.test:6379\n")
+	c, err := p.load([]string{"--env-file", file}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(c.Database.At, []string{"db.test:6379"}) {
+		t.Errorf("%q", c.Database.At)
+	}
+	last := c.Warnings[max(len(c.Warnings)-1, 0)]
+	if want := file + ":4: SRS_ENVELOPE_DATABASE=redis:db.test:6379: lookup db.test"; !strings.HasPrefix(last, want) {
+		t.Errorf("warned %q, not %q…", last, want)
 	}
 }
