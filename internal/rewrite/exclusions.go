@@ -35,8 +35,8 @@ func (p *Policy) covers(e *exclusions, sender []byte) bool {
 	}
 	at := bytes.LastIndexByte(sender, '@')
 	tail := max(at+1, len(sender)-e.longest)
-	r := p.scratch.Get().(*room)
-	defer p.scratch.Put(r)
+	r := rooms.Get().(*room)
+	defer rooms.Put(r)
 	r.text = append(r.text[:0], sender[tail:]...)
 	for i, c := range r.text {
 		if 'A' <= c && c <= 'Z' {

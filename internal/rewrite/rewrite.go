@@ -27,8 +27,9 @@ type Log func(severity int, line []byte)
 
 // The severities of the lines that a Policy writes.
 const (
-	Notice = 5
-	Info   = 6
+	Warning = 4
+	Notice  = 5
+	Info    = 6
 )
 
 // A Policy answers lookups. It never changes and is safe for concurrent use.
@@ -37,7 +38,6 @@ type Policy struct {
 	excluded exclusions
 	own      exclusions
 	log      Log
-	scratch  sync.Pool
 	store    Store // nil to embed every sender
 	auto     bool  // store only what does not fit
 }
@@ -45,14 +45,14 @@ type Policy struct {
 // room holds one line or one domain while it is needed.
 type room struct{ text []byte }
 
+var rooms = sync.Pool{New: func() any { return &room{make([]byte, 0, 256)} }}
+
 // New returns a Policy that rewrites with codec except for the senders in
 // excluded, and in own, which are domains of ours beside the codec's: an entry
 // d stands for the domain d, and .d for every domain that ends in .d. Letter
 // case does not count.
 func New(codec *srs.Codec, excluded, own []string, log Log) *Policy {
-	p := &Policy{codec: codec, excluded: newExclusions(excluded), own: newExclusions(own), log: log}
-	p.scratch.New = func() any { return &room{make([]byte, 0, 256)} }
-	return p
+	return &Policy{codec: codec, excluded: newExclusions(excluded), own: newExclusions(own), log: log}
 }
 
 // Forward appends the sender to use for mail from sender that goes on to
@@ -136,7 +136,7 @@ func (p *Policy) refused(table string, address []byte, why error) {
 
 // writeLine logs "table: <address" and the rest as it stands.
 func writeLine[T string | []byte](p *Policy, severity int, table string, address []byte, what string, result T, end string) {
-	r := p.scratch.Get().(*room)
+	r := rooms.Get().(*room)
 	line := append(r.text[:0], table...)
 	line = append(line, ": <"...)
 	line = append(line, address...)
@@ -145,5 +145,5 @@ func writeLine[T string | []byte](p *Policy, severity int, table string, address
 	line = append(line, end...)
 	p.log(severity, line)
 	r.text = line
-	p.scratch.Put(r)
+	rooms.Put(r)
 }
