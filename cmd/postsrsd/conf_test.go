@@ -266,7 +266,7 @@ func TestSocketRefusals(t *testing.T) {
 		{`socketmap = "unix:$D/none/srs"`, "postsrsd: cannot listen on $D/none/srs for socketmap lookups: no such file or directory"},
 		{`socketmap = "unix:$D/secret/srs"`, "postsrsd: cannot listen on $D/secret/srs for socketmap lookups: not a directory"},
 		{`socketmap = "unix:$D"`, "postsrsd: cannot listen on $D for socketmap lookups: something is there that is no stream socket: take it away"},
-		{`socketmap = ""`, "postsrsd: $D/postsrsd.conf:4: there is nothing to listen on: set socketmap"},
+		{`socketmap = ""`, "postsrsd: $D/postsrsd.conf:4: there is nothing to listen on: set socketmap or milter"},
 		{`socket-owner = "nosuchuser"`, "postsrsd: owner of unix sockets ($D/postsrsd.conf:4): No such user: nosuchuser"},
 		{`socket-owner = ":nosuchgroup"`, "postsrsd: owner of unix sockets ($D/postsrsd.conf:4): no such group: nosuchgroup"},
 		{`unprivileged-user = nosuchuser`, "postsrsd: No such user: nosuchuser"},

@@ -110,14 +110,14 @@ func printSettings(w io.Writer, c *config.Config) {
 			}
 		case "Excluded":
 			for _, domain := range c.Excluded {
-				fmt.Fprintf(w, "%22s%s\n", "", visible(domain))
+				fmt.Fprintf(w, "%26s%s\n", "", visible(domain))
 			}
 		}
 	}
 }
 
 func row(w io.Writer, name, value, from string) {
-	fmt.Fprintf(w, "%-22s %-29s %s\n", name, value, from)
+	fmt.Fprintf(w, "%-26s %-29s %s\n", name, value, from)
 }
 
 // settingName is how the administrator says a setting.

@@ -52,6 +52,10 @@ SRS_SOCKETMAP none built-in
 SRS_SOCKET_MODE 0666 built-in
 SRS_SOCKET_OWNER none built-in
 SRS_METRICS none built-in
+SRS_MILTER none built-in
+SRS_MILTER_REWRITE_LOCAL off built-in
+SRS_MILTER_RECIPIENT_LIMIT 1000 built-in
+SRS_MILTER_ALIAS_MAPS none built-in
 CHROOT /var/lib/postsrsd default with a settings file
 RUN_AS none T/settings
 SRS_PID_FILE none built-in
@@ -131,12 +135,12 @@ func TestConfigRefuses(t *testing.T) {
 		{[]string{"config", "-h"}, 0, "Usage:", ""},
 		{[]string{"config", "-v"}, 0, "postsrsd ", ""},
 		{[]string{"config", "--env-file", filepath.Join(dir, "none")}, 1, "", "cannot read the settings file"},
-		{[]string{"config", "-d", "example.com", "-n", "99", "-f", "x"}, 1, "SRS_HASHLENGTH         4 ",
+		{[]string{"config", "-d", "example.com", "-n", "99", "-f", "x"}, 1, "SRS_HASHLENGTH             4 ",
 			"-n 99: give a number from 1 to 27\npostsrsd: -f x: no such service"},
 		{[]string{"config", "--as=env", "-d", "example.com", "-n", "99", "-s", settings}, 1, "", "-n 99"},
 		{[]string{"config", "--as=env", "-d", "example.com", "-s", settings, "-p", "/a b"}, 3, "SRS_DOMAIN='example.com'\n", "SRS_PID_FILE: \"/a b\" cannot be said in a settings file, where it is none"},
 		// As somebody who may not read the secret.
-		{[]string{"config", "--env-file", settings}, 1, "SRS_DOMAIN             example.com", "Cannot open file with secret"},
+		{[]string{"config", "--env-file", settings}, 1, "SRS_DOMAIN                 example.com", "Cannot open file with secret"},
 		{[]string{"config", "--as=env", "--env-file", settings}, 1, "SRS_DOMAIN='example.com'\n", "Cannot open file with secret"},
 	} {
 		cmd := exec.Command(program, test.args...)

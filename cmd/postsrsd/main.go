@@ -12,8 +12,10 @@ import (
 	"slices"
 	"time"
 
+	"postsrsd/internal/aliasmap"
 	"postsrsd/internal/check"
 	"postsrsd/internal/config"
+	"postsrsd/internal/milter"
 	"postsrsd/internal/rewrite"
 	"postsrsd/internal/server"
 	"postsrsd/internal/store"
@@ -26,7 +28,7 @@ var version = "devel"
 
 func main() {
 	if supervisor.IsWorker() {
-		os.Exit(supervisor.Worker(new(serving).tables))
+		os.Exit(supervisor.Worker(new(serving).service))
 	}
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
@@ -115,23 +117,35 @@ type serving struct {
 	store    *store.Store
 }
 
-// tables makes what the worker serves.
-func (s *serving) tables(c *config.Config, log func(severity int, line []byte)) (server.Tables, error) {
+// service makes what the worker serves.
+func (s *serving) service(c *config.Config, log func(severity int, line []byte)) (supervisor.Service, error) {
 	codec, err := newCodec(c)
 	if err != nil {
-		return server.Tables{}, err
+		return supervisor.Service{}, err
 	}
 	policy := rewrite.New(codec, c.Excluded, c.Domains, log)
 	s.open(c, log)
 	if s.store != nil {
 		policy.Use(s.store, c.OriginalEnvelope == "auto")
 	}
-	return server.Tables{
-		ForwardTCP:       policy.ForwardTCP,
-		ForwardSocketmap: policy.ForwardSocketmap,
-		ReverseTCP:       policy.Reverse,
-		ReverseSocketmap: policy.Reverse,
+	mail := rewrite.NewEnvelopes(policy, envelopeOptions(c))
+	return supervisor.Service{
+		Tables: server.Tables{
+			ForwardTCP:       policy.ForwardTCP,
+			ForwardSocketmap: policy.ForwardSocketmap,
+			ReverseTCP:       policy.Reverse,
+			ReverseSocketmap: policy.Reverse,
+		},
+		Milter: milter.Rules{Refuse: mail.Refuse, Change: mail.Change},
 	}, nil
+}
+
+func envelopeOptions(c *config.Config) rewrite.EnvelopeOptions {
+	o := rewrite.EnvelopeOptions{Domain: c.Domain, Own: c.Domains, RewriteLocal: c.MilterRewriteLocal}
+	if len(c.AliasMaps) > 0 {
+		o.Aliases = func() ([]rewrite.AliasMap, func()) { return aliasmap.Open(c.AliasMaps) }
+	}
+	return o
 }
 
 // open changes to the store of c. The one before is let go of when the lookups

@@ -180,7 +180,7 @@ func TestMetricsEndpoint(t *testing.T) {
 		return err != nil
 	}, func() string { return "metrics are served that nobody wants any more" })
 	c.write(`socketmap = ""`, `metrics = "unix:$D/metrics"`)
-	if got, want := c.refused(), "postsrsd: $D/postsrsd.conf:4: there is nothing to listen on: set socketmap"; got != want {
+	if got, want := c.refused(), "postsrsd: $D/postsrsd.conf:4: there is nothing to listen on: set socketmap or milter"; got != want {
 		t.Errorf("\n got %s\nwant %s", got, want)
 	}
 }

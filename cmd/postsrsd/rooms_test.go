@@ -18,11 +18,13 @@ func TestRooms(t *testing.T) {
 		"internal/config":     {},
 		"internal/store":      {},
 		"internal/server":     {"tcptable", "socketmap"},
+		"internal/milter":     {},
+		"internal/aliasmap":   {"tcptable", "socketmap", "internal/config"},
 		"internal/privilege":  {},
 		"internal/metrics":    {"srs", "internal/rewrite", "internal/server"},
-		"internal/supervisor": {"internal/config", "internal/metrics", "internal/privilege", "internal/server"},
+		"internal/supervisor": {"internal/config", "internal/metrics", "internal/milter", "internal/privilege", "internal/server"},
 		"internal/check":      {"tcptable", "socketmap", "internal/config"},
-		"cmd/postsrsd":        {"srs", "internal/check", "internal/config", "internal/rewrite", "internal/server", "internal/store", "internal/supervisor"},
+		"cmd/postsrsd":        {"srs", "internal/aliasmap", "internal/check", "internal/config", "internal/milter", "internal/rewrite", "internal/server", "internal/store", "internal/supervisor"},
 
 		// What no part of the daemon imports: tests and what make runs.
 		"internal/golden":                    {},

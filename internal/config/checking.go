@@ -37,6 +37,9 @@ func (ld *loading) check(launched bool) (c *Config, wrong []error) {
 	if err := ld.addDomainsFile(c); err != nil {
 		wrong = append(wrong, err)
 	}
+	if err := ld.readAliasMaps(c); err != nil {
+		wrong = append(wrong, err)
+	}
 	if c.Conf != "" && c.Domain == "" {
 		c.Domain = firstDomain(c.Domains)
 		c.Sources["Domain"] = c.Sources["Domains"]
@@ -141,6 +144,9 @@ func (ld *loading) together(c *Config) error {
 	if err := differentPorts(c); err != nil {
 		return err
 	}
+	if c.Milter == c.Socketmap && c.Milter != (Endpoint{}) {
+		return fmt.Errorf("socketmap (%s) and milter (%s) are both %s: give two", c.Sources["Socketmap"], c.Sources["Milter"], c.Milter)
+	}
 	if junk := slices.DeleteFunc(slices.Clone(c.Excluded), isPattern); len(junk) > 0 {
 		ld.warn("%s: %s among the excluded domains is no domain and excludes nothing (%d such in all)", c.Sources["Excluded"], show(junk[0]), len(junk))
 	}
@@ -157,6 +163,9 @@ func (ld *loading) together(c *Config) error {
 	}
 	if c.DomainsFileWatch && c.DomainsFile == "" {
 		ld.warn("%s: there is no file of domains to watch", c.Sources["DomainsFileWatch"].said("on"))
+	}
+	if len(c.AliasMaps) > 0 && c.Milter == (Endpoint{}) {
+		ld.warn("%s: there is no milter that would ask", c.Sources["AliasMaps"].said(c.Text("AliasMaps")))
 	}
 	if c.Conf != "" && c.Daemonize && c.Log == "stderr" && c.Sources["Log"].Kind != CommandLine {
 		if c.Sources["Log"].Kind == Configuration {

@@ -101,32 +101,15 @@ func (ld *loading) take(path string, st statement) error {
 }
 
 // inert are the keys that have no Setting.
-var inert = []string{"debug", "milter", "milter-recipient-limit", "milter-rewrite-local", "seccomp"}
+var inert = []string{"debug", "seccomp"}
 
-// withoutSetting refuses what this version cannot do, rather than start
-// without what the administrator counts on.
+// withoutSetting takes a key that changes nothing.
 func (ld *loading) withoutSetting(path, key string, v word) error {
-	const cannot = "this version has no %s: take the line out, or stay with PostSRSd 2.x"
-	switch key {
-	case "milter":
-		if v.text != "" {
-			return fmt.Errorf(cannot, "milter")
-		}
-	case "milter-recipient-limit":
-		if n, err := strconv.ParseInt(v.text, 0, 32); err != nil || n < 0 {
-			return errors.New("give a number")
-		}
-	case "seccomp":
-		on, err := parseBool(v.text)
-		if on {
-			ld.warn("%s:%d: seccomp has no effect: system calls are filtered by the service manager or not at all", printable(path), v.line)
-		}
-		return err
-	default: // debug, as every lookup is logged in any case; milter-rewrite-local
-		_, err := parseBool(v.text)
-		return err
+	on, err := parseBool(v.text)
+	if on && key == "seccomp" { // debug is, as every lookup is logged in any case
+		ld.warn("%s:%d: seccomp has no effect: system calls are filtered by the service manager or not at all", printable(path), v.line)
 	}
-	return nil
+	return err
 }
 
 // knowsKey points out what is no key.

@@ -75,12 +75,17 @@ type Config struct {
 	ForwardPort     string        // number or name of a service that exists, "" for none, and then ReversePort is none either
 	ReversePort     string        // number or name of a service that exists
 	Socketmap       Endpoint      // speaks socketmap alone
+	Milter          Endpoint      // speaks the milter protocol
 	SocketMode      uint32        // permissions of unix sockets
 	SocketOwner     string        // user, user:group or :group of unix sockets, "" for whoever makes them
 	Metrics         Endpoint      // serves metrics over HTTP
 	IdleTimeout     time.Duration // 0 for none
 	ConnectionLimit int           // connections served at once
 	RequestLimit    int           // bytes of the longest request
+
+	MilterRewriteLocal   bool       // rewrite senders of mail that stays here too
+	MilterRecipientLimit int        // recipients of a message that the milter looks at
+	AliasMaps            []AliasMap // tell the milter where mail to local recipients goes
 
 	PIDFile   string // "" for none
 	Chroot    string // "" for none
@@ -92,7 +97,7 @@ type Config struct {
 
 	FakeTime time.Time // what the clock is set to by POSTSRSD_FAKETIME; zero for the system's clock
 
-	Sources  map[string]Source // where each setting, by the name of its field here, comes from; for Excluded and Domains the last place
+	Sources  map[string]Source // where each setting, by the name of its field here, comes from; for those that add up the last place
 	Unknown  []Unknown         // variables that a settings file sets and no setting has: misspelt, or helpers of the file
 	Warnings []string          // lines for the log
 }

@@ -139,6 +139,7 @@ func TestSources(t *testing.T) {
 		"Domains": "built-in", "DomainsFile": "built-in", "DomainsFileWatch": "built-in",
 		"Socketmap": "built-in", "SocketMode": "built-in", "SocketOwner": "built-in", "Metrics": "built-in",
 		"OriginalEnvelope": "built-in", "Database": "built-in",
+		"Milter": "built-in", "MilterRewriteLocal": "built-in", "MilterRecipientLimit": "built-in", "AliasMaps": "built-in",
 	}
 	got := map[string]string{}
 	for name, s := range c.Sources {

@@ -104,6 +104,18 @@ var Settings = []Setting{
 	{Name: "Metrics", Variable: "SRS_METRICS", Key: "metrics", set: endpoint(func(c *Config) *Endpoint { return &c.Metrics }),
 		Help: "serve metrics for Prometheus at unix:PATH or inet:HOST:PORT"},
 
+	{Name: "Milter", Variable: "SRS_MILTER", Key: "milter", set: endpoint(func(c *Config) *Endpoint { return &c.Milter }),
+		Help: "serve a milter at unix:PATH, inet:HOST:PORT or inet:PORT"},
+	{Name: "MilterRewriteLocal", Variable: "SRS_MILTER_REWRITE_LOCAL", Default: "off", Key: "milter-rewrite-local", Conf: "off",
+		set:  onOff(func(c *Config, on bool) { c.MilterRewriteLocal = on }),
+		Help: "on: the milter rewrites senders of mail that stays here too"},
+	{Name: "MilterRecipientLimit", Variable: "SRS_MILTER_RECIPIENT_LIMIT", Default: "1000", Key: "milter-recipient-limit", Conf: "1000",
+		set:    number(0, 1_000_000, func(c *Config) *int { return &c.MilterRecipientLimit }),
+		setKey: anyBase(number(0, 1_000_000, func(c *Config) *int { return &c.MilterRecipientLimit })),
+		Help:   "the milter looks at so many recipients of a message; more are left as they are, and the sender is rewritten"},
+	{Name: "AliasMaps", Adds: true, Variable: "SRS_MILTER_ALIAS_MAPS", Key: "milter-alias-maps", set: addAliasMaps,
+		Help: "tables that tell the milter where mail to local recipients goes: texthash:PATH, tcp:HOST:PORT, socketmap:inet:HOST:PORT:NAME, socketmap:unix:PATH:NAME"},
+
 	{Name: "Chroot", Short: "c", Arg: "DIR", Common: true, Variable: "CHROOT", Launcher: "/var/lib/postsrsd", Key: "chroot-dir",
 		set:  func(c *Config, v string) error { c.Chroot = v; return nil },
 		Help: "jail the serving process in DIR"},

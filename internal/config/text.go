@@ -41,10 +41,7 @@ func (c *Config) Text(name string) string {
 	case "DomainsFile":
 		return c.DomainsFile
 	case "DomainsFileWatch":
-		if c.DomainsFileWatch {
-			return "on"
-		}
-		return "off"
+		return onOrOff(c.DomainsFileWatch)
 	case "OriginalEnvelope":
 		return c.OriginalEnvelope
 	case "Database":
@@ -53,6 +50,18 @@ func (c *Config) Text(name string) string {
 		return c.Socketmap.String()
 	case "Metrics":
 		return c.Metrics.String()
+	case "Milter":
+		return c.Milter.String()
+	case "MilterRewriteLocal":
+		return onOrOff(c.MilterRewriteLocal)
+	case "MilterRecipientLimit":
+		return strconv.Itoa(c.MilterRecipientLimit)
+	case "AliasMaps":
+		var names []string
+		for _, m := range c.AliasMaps {
+			names = append(names, m.Name)
+		}
+		return strings.Join(names, " ")
 	case "SocketMode":
 		return fmt.Sprintf("%04o", c.SocketMode)
 	case "SocketOwner":
@@ -91,4 +100,11 @@ func (c *Config) Text(name string) string {
 		return strconv.FormatInt(c.FakeTime.Unix(), 10)
 	}
 	panic("config: no setting " + name)
+}
+
+func onOrOff(on bool) string {
+	if on {
+		return "on"
+	}
+	return "off"
 }

@@ -115,7 +115,7 @@ func TestConfFile(t *testing.T) {
 		"domains-file = '$T/domains'",
 		`secrets-file = '$T/a "secret" of ${HOME} \\'`,
 		"separator = '-' hash-length = 20 hash-minimum = 0x8 alphabet = '+/' always-rewrite = yes",
-		"socketmap = 'inet:localhost:7' socket-mode = 0600 socket-owner = ':mail' metrics = 'inet:[::1]:9' keep-alive = 0 connection-limit = 9",
+		"socketmap = 'inet:localhost:7' socket-mode = 0600 socket-owner = ':mail' metrics = 'inet:[::1]:9' milter = inet:10 milter-rewrite-local = on milter-recipient-limit = 5 milter-alias-maps = { 'tcp:localhost:7', 'socketmap:unix:/x:y' } keep-alive = 0 connection-limit = 9",
 		"socketmap = ''",
 		"original-envelope = database envelope-database = 'sqlite:$T/a \"b$c\\\\'",
 		"original-envelope = auto envelope-database = 'redis:[::1]:6379'",
@@ -157,6 +157,9 @@ envelope-database = ""
 keep-alive = 1800
 connection-limit = 4096
 socketmap = "unix:/var/spool/postfix/srs"
+milter = ""
+milter-rewrite-local = off
+milter-recipient-limit = 1000
 chroot-dir = ""
 unprivileged-user = ""
 pid-file = ""

@@ -18,7 +18,7 @@ const (
 )
 
 // only3x are the keys that PostSRSd 2.x does not have.
-var only3x = []string{"alphabet", "metrics", "socket-mode", "socket-owner"}
+var only3x = []string{"alphabet", "metrics", "milter-alias-maps", "socket-mode", "socket-owner"}
 
 // SettingsFile is a settings file that says c: PostSRSd 1.x's variables, quoted
 // so that /bin/sh and this package read the same. What has no variable stands
@@ -84,6 +84,9 @@ func (c *Config) ConfFile() (text string, lost []string) {
 			continue
 		case s.Name == "Domains":
 			fmt.Fprintf(&file, "%s = {%s}\n", s.Key, confList(slices.Concat(c.Domains[:c.Listed], slices.DeleteFunc(slices.Clone(c.Excluded), func(d string) bool { return !isPattern(d) }))))
+			continue
+		case s.Name == "AliasMaps":
+			fmt.Fprintf(&own, "%s = {%s}\n", s.Key, confList(strings.Fields(value)))
 			continue
 		case s.Name == "Socketmap" && value == "" && c.ForwardPort != "":
 			value = s.Conf

@@ -29,6 +29,7 @@ type order struct {
 	Told   *metrics.Told  // with any of them
 	Report bool           // log the metrics
 	Drain  bool           // finish what is in hand, then end
+	Linger bool           // with Drain: for as long as MTAs keep connections to the milter
 }
 
 // start is what a worker needs to begin.

@@ -25,8 +25,11 @@ func endpoints(c *config.Config, direction server.Direction) ([]endpoint, error)
 		return tablePort(c, c.ReversePort)
 	}
 	e := c.Socketmap
-	if direction == forMetrics {
+	switch direction {
+	case forMetrics:
 		e = c.Metrics
+	case forMilter:
+		e = c.Milter
 	}
 	switch {
 	case e == config.Endpoint{}:

@@ -109,6 +109,12 @@ func (g *generation) drain() {
 	g.order(order{Drain: true})
 }
 
+// leave lets the worker finish and end by itself, and have the time that others
+// need to end without a message deferred.
+func (g *generation) leave() {
+	g.order(order{Drain: true, Linger: true})
+}
+
 // kill ends the worker: as the user it serves as where root may not, as in a
 // service that has no CAP_KILL.
 func (g *generation) kill() error {

@@ -3,7 +3,19 @@ package supervisor
 import (
 	"fmt"
 	"syscall"
+
+	"postsrsd/internal/config"
 )
+
+// openFiles is how many files connections may need: each to the milter is one,
+// and asks every alias map over another.
+func openFiles(c *config.Config) int {
+	files := c.ConnectionLimit
+	if c.Milter != (config.Endpoint{}) {
+		files += c.ConnectionLimit * (1 + len(c.AliasMaps))
+	}
+	return files
+}
 
 // raiseFileLimit sees to it that workers started from now on may open need
 // files, and returns a warning if the system does not allow that.

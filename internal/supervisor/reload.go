@@ -42,7 +42,7 @@ func (s *Supervisor) apply(l loaded) {
 // cannot change in itself.
 func needsNewWorker(a, b *config.Config) bool {
 	fixed := func(c *config.Config) any {
-		return [...]any{c.ListenAddr, c.ForwardPort, c.ReversePort, c.Family, c.Socketmap, c.Metrics, c.SocketMode, c.SocketOwner, c.Chroot, c.User, c.ConnectionLimit}
+		return [...]any{c.ListenAddr, c.ForwardPort, c.ReversePort, c.Family, c.Socketmap, c.Milter, c.Metrics, c.SocketMode, c.SocketOwner, c.Chroot, c.User, c.ConnectionLimit}
 	}
 	return !reflect.DeepEqual(fixed(a), fixed(b))
 }

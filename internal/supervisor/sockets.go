@@ -28,12 +28,15 @@ type socket struct {
 	perm      permissions
 }
 
-// forMetrics is the direction of the sockets of package metrics, beside those
+// The directions of the sockets of packages milter and metrics, beside those
 // that package server knows.
-const forMetrics = server.Socketmap + 1
+const (
+	forMilter = server.Socketmap + 1 + iota
+	forMetrics
+)
 
 // purposes has what each direction is called.
-var purposes = [...]string{server.Forward: "forward", server.Reverse: "reverse", server.Socketmap: "socketmap", forMetrics: "metrics"}
+var purposes = [...]string{server.Forward: "forward", server.Reverse: "reverse", server.Socketmap: "socketmap", forMilter: "milter", forMetrics: "metrics"}
 
 type sockets []*socket
 
@@ -110,7 +113,7 @@ func adopt() (sockets, error) {
 	if len(unused) > 0 {
 		slices.Sort(unused)
 		return nil, fmt.Errorf("the service manager handed over sockets that cannot be used (%s): "+
-			"they must be listening stream sockets with FileDescriptorName=forward or =reverse or =socketmap or =metrics", strings.Join(unused, ", "))
+			"they must be listening stream sockets with FileDescriptorName=forward or =reverse or =socketmap or =milter or =metrics", strings.Join(unused, ", "))
 	}
 	slices.SortFunc(adopted, func(a, b *socket) int { return int(a.direction) - int(b.direction) })
 	return adopted, nil
@@ -169,15 +172,18 @@ func bind(c *config.Config, open, adopted sockets) (bound sockets, warnings []st
 		}
 	}
 	if !slices.ContainsFunc(bound, func(s *socket) bool { return s.direction != forMetrics }) {
-		return bound, nil, fmt.Errorf("%s: there is nothing to listen on: set socketmap", c.Sources["Socketmap"])
+		return bound, nil, fmt.Errorf("%s: there is nothing to listen on: set socketmap or milter", c.Sources["Socketmap"])
 	}
 	return bound, warnings, nil
 }
 
 // asked says what comes in on sockets of a purpose.
 func asked(purpose string) string {
-	if purpose == purposes[forMetrics] {
+	switch purpose {
+	case purposes[forMetrics]:
 		return "metrics"
+	case purposes[forMilter]:
+		return "the milter"
 	}
 	return purpose + " lookups"
 }

@@ -195,7 +195,7 @@ func (s *Supervisor) start(c *config.Config) error {
 	for _, warning := range warnings {
 		s.log.Logf(sevWarning, "%s", warning)
 	}
-	if warning := raiseFileLimit(c.ConnectionLimit + len(bound) + 64); warning != "" {
+	if warning := raiseFileLimit(openFiles(c) + len(bound) + 64); warning != "" {
 		s.log.Logf(sevWarning, "%s", warning)
 	}
 	if s.next, err = s.startGeneration(c, jail, bound); err != nil {
@@ -237,6 +237,8 @@ func (s *Supervisor) handle(e event) error {
 		s.answered(e.answer)
 	case e.exited != nil:
 		s.forget(g)
+	default: // it has begun to leave
+		g.asked = time.Now().Add(lingerTimeout)
 	}
 	return nil
 }
@@ -264,7 +266,7 @@ func (s *Supervisor) nextReady(warnings []string) error {
 		}
 		if !before.gone {
 			s.leaving = append(s.leaving, before)
-			before.drain()
+			before.leave()
 		}
 		before.sockets.closeExcept(g.sockets, s.adopted)
 	}

@@ -9,17 +9,25 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 
 	"postsrsd/internal/config"
 	"postsrsd/internal/metrics"
+	"postsrsd/internal/milter"
 	"postsrsd/internal/server"
 )
 
-// A Build makes the tables for a configuration. Log takes the lines that
+// A Service is what a worker answers.
+type Service struct {
+	Tables server.Tables
+	Milter milter.Rules
+}
+
+// A Build makes the service for a configuration. Log takes the lines that
 // lookups write; it does not block.
-type Build func(c *config.Config, log func(severity int, line []byte)) (server.Tables, error)
+type Build func(c *config.Config, log func(severity int, line []byte)) (Service, error)
 
 // IsWorker tells whether this process was started by a supervisor as its
 // jailed half; main then has nothing to do but call Worker.
@@ -50,15 +58,24 @@ func Worker(build Build) int {
 		control.send(answer{Err: err.Error()})
 		return 1
 	}
-	w.obey()
+	linger := w.obey()
 	for _, monitor := range w.monitors {
 		monitor.Close()
 	}
+	if linger {
+		w.linger()
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
-	if err := w.server.Shutdown(ctx); err != nil {
-		log.Log(sevWarning, []byte(err.Error()))
+	var ending sync.WaitGroup
+	for _, shutdown := range []func(context.Context) error{w.server.Shutdown, w.milter.Shutdown} {
+		ending.Go(func() {
+			if err := shutdown(ctx); err != nil {
+				log.Log(sevWarning, []byte(err.Error()))
+			}
+		})
 	}
+	ending.Wait()
 	return 0
 }
 
@@ -68,6 +85,7 @@ type worker struct {
 	log     *logBuffer
 	tables  server.Tables // uncounted
 	server  *server.Server
+	milter  *milter.Server
 
 	metrics  *metrics.Metrics
 	counting bool        // somebody may ask for what a lookup counts
@@ -98,46 +116,52 @@ func (w *worker) begin() error {
 	w.metrics = metrics.New(func() server.Connections { return w.server.Connections() }, w.log.Lost)
 	w.counting = slices.Contains(first.Start.Directions, forMetrics)
 	w.metrics.Tell(*first.Told)
-	settings, err := w.settings(first.Start.Config)
+	tables, mail, err := w.settings(first.Start.Config)
 	if err != nil {
 		return err
 	}
-	w.server = server.New(settings, func(err error) { w.log.Log(sevWarning, []byte(err.Error())) })
+	report := func(err error) { w.log.Log(sevWarning, []byte(err.Error())) }
+	w.server, w.milter = server.New(tables, report), milter.New(mail, report)
 	for i, ln := range listeners {
-		if direction := first.Start.Directions[i]; direction == forMetrics {
+		switch direction := first.Start.Directions[i]; direction {
+		case forMetrics:
 			w.monitors = append(w.monitors, w.metrics.Serve(ln))
-		} else {
+		case forMilter:
+			go w.milter.Serve(ln)
+		default:
 			go w.server.Serve(ln, direction)
 		}
 	}
 	return w.control.send(answer{Warnings: warnings})
 }
 
-func (w *worker) settings(c *config.Config) (server.Config, error) {
-	tables, err := w.build(c, w.log.Log)
+func (w *worker) settings(c *config.Config) (server.Config, milter.Config, error) {
+	service, err := w.build(c, w.log.Log)
 	if err != nil {
-		return server.Config{}, err
+		return server.Config{}, milter.Config{}, err
 	}
-	w.tables = tables
+	w.tables = service.Tables
 	if w.counting {
-		tables = w.metrics.Tables(tables)
+		service.Tables = w.metrics.Tables(service.Tables)
 	}
 	w.metrics.SecretChanged(c.SecretChanged)
-	return server.Config{
-		Tables:      tables,
+	tables := server.Config{
+		Tables:      service.Tables,
 		IdleTimeout: c.IdleTimeout,
 		MaxConns:    c.ConnectionLimit,
 		MaxRequest:  c.RequestLimit,
 		MayWait:     c.Database.Used(),
-	}, nil
+	}
+	return tables, milter.Config{Rules: service.Milter, MaxRecipients: c.MilterRecipientLimit, MaxConns: c.ConnectionLimit}, nil
 }
 
-// obey carries out orders until one ends the worker or none can come.
-func (w *worker) obey() {
+// obey carries out orders until one ends the worker or none can come, and tells
+// whether to linger then.
+func (w *worker) obey() (linger bool) {
 	for {
 		var o order
 		if err := w.control.receive(&o); err != nil || o.Drain {
-			return
+			return err == nil && o.Linger
 		}
 		err := w.carryOut(o)
 		var a answer
@@ -145,9 +169,27 @@ func (w *worker) obey() {
 			a.Err = err.Error()
 		}
 		if w.control.send(a) != nil {
-			return
+			return false
 		}
 	}
+}
+
+// linger serves the connections to the milter that are there until the MTAs
+// hang up, time is up, or the supervisor says, or dies. An MTA that is hung up
+// on in the middle of its own client's connection defers the mail.
+func (w *worker) linger() {
+	if w.control.send(answer{}) != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), lingerTimeout-controlTimeout)
+	defer cancel()
+	go func() {
+		var o order
+		w.control.receive(&o)
+		cancel()
+	}()
+	go w.server.Shutdown(ctx)
+	w.milter.Drain(ctx)
 }
 
 func (w *worker) carryOut(o order) error {
@@ -158,9 +200,10 @@ func (w *worker) carryOut(o order) error {
 		w.log.Log(sevInfo, []byte("metrics: "+w.metrics.Line()))
 	}
 	if o.Config != nil {
-		settings, err := w.settings(o.Config)
+		tables, mail, err := w.settings(o.Config)
 		if err == nil {
-			w.server.Swap(settings)
+			w.server.Swap(tables)
+			w.milter.Swap(mail)
 		}
 		return err
 	}
@@ -175,4 +218,5 @@ func (w *worker) carryOut(o order) error {
 const (
 	controlTimeout = 5 * time.Second
 	drainTimeout   = 4 * time.Second
+	lingerTimeout  = 5 * time.Minute // as Postfix's smtpd_timeout
 )
