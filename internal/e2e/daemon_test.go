@@ -7,7 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 )
@@ -26,6 +28,7 @@ type daemon struct {
 	forwardPort, reversePort string
 	socket                   string   // of a daemon that has this in place of the ports
 	args, env                []string // it was started with
+	log                      *log
 }
 
 // startDaemon starts the binary under test with its clock set, on two free
@@ -41,16 +44,16 @@ func startDaemon(t *testing.T, c daemonConfig) *daemon {
 	d.args = append([]string{
 		"-s", secret, "-d", c.domain, "-f", d.forwardPort, "-r", d.reversePort, "--log=stderr",
 	}, c.flags...)
-	d.env = append(append(os.Environ(), c.env...), "POSTSRSD_FAKETIME="+strconv.FormatInt(c.clock.Unix(), 10))
+	d.env = slices.Concat(os.Environ(), []string{"POSTSRSD_FAKETIME=" + strconv.FormatInt(c.clock.Unix(), 10)}, c.env)
 	cmd := exec.Command(daemonPath, d.args...)
 	cmd.Env = d.env
-	var log bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &log, &log
+	d.log = new(log)
+	cmd.Stdout, cmd.Stderr = d.log, d.log
 	// Registered before the process is, so that it runs when the process has
 	// ended and its log is complete.
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("log of %v:\n%s", cmd.Args, &log)
+			t.Logf("log of %v:\n%s", cmd.Args, d.log)
 		}
 	})
 	p := startProcess(t, cmd)
@@ -89,4 +92,22 @@ func lookupTable(p protocol, port, name string) string {
 		return "socketmap:inet:localhost:" + port + ":" + name
 	}
 	return "tcp:localhost:" + port
+}
+
+// log is what a program has written so far.
+type log struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }

@@ -41,6 +41,7 @@ relay     unix  -  -  n  -     -  smtp
 error     unix  -  -  n  -     -  error
 retry     unix  -  -  n  -     -  error
 anvil     unix  -  -  n  -     1  anvil
+local     unix  -  n  n  -     -  local
 postlog   unix-dgram n - n -   1  postlogd
 `
 
