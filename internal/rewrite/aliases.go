@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -22,7 +23,7 @@ func (e *Envelopes) leadElsewhere(p *Policy, recipients []string) bool {
 	maps, done := e.o.Aliases()
 	defer done()
 	seen := map[string]bool{}
-	for ahead := recipients; len(ahead) > 0; ahead = ahead[1:] {
+	for ahead := slices.Clone(recipients); len(ahead) > 0; ahead = ahead[1:] {
 		address := strings.ToLower(ahead[0])
 		if seen[address] {
 			continue
@@ -46,7 +47,7 @@ func (e *Envelopes) leadElsewhere(p *Policy, recipients []string) bool {
 					return true // a list, which only its owner may read
 				}
 			}
-			ahead = append(ahead[:len(ahead):len(ahead)], results...)
+			ahead = append(ahead, results...)
 		}
 	}
 	return false
