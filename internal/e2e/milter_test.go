@@ -3,14 +3,22 @@
 package e2e
 
 import (
+	"bufio"
+	"errors"
 	"fmt"
+	"io"
+	"maps"
+	"net"
 	"net/textproto"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
+	"syscall"
 	"testing"
+
+	"postsrsd/tcptable"
 )
 
 // milterSite is a mail host whose Postfix asks the daemon's milter: example.com
@@ -49,12 +57,13 @@ func milterSite(t *testing.T, params map[string]string, env ...string) *site {
 		"virtual_mailbox_domains":     "hosted.test",
 		"relay_domains":               "relay.test",
 		"smtpd_relay_restrictions":    "check_sender_access inline:{user@example.com=OK} reject_unauth_destination",
-		"smtpd_milters":               "inet:localhost:" + port,
+		"smtpd_milters":               "inet:localhost:$PORT",
 		"recipient_canonical_maps":    s.daemon.reverseMap(tcp),
 		"recipient_canonical_classes": "envelope_recipient, header_recipient",
 	}
-	for name, value := range params {
-		main[name] = value
+	maps.Copy(main, params)
+	for name, value := range main {
+		main[name] = strings.ReplaceAll(value, "$PORT", port)
 	}
 	s.postfix = startPostfix(t, s.world, main, tables, "n")
 	t.Cleanup(func() {
@@ -120,7 +129,8 @@ func (s *site) arrivals(t *testing.T, token string, count int) map[string]string
 func TestMilter(t *testing.T) {
 	for name, params := range map[string]map[string]string{
 		"beside a table for recipients": nil,
-		"alone":                         {"recipient_canonical_maps": "", "local_recipient_maps": "texthash:$config_directory/users regexp:$config_directory/srs"},
+		"alone": {"recipient_canonical_maps": "", "local_recipient_maps": "texthash:$config_directory/users regexp:$config_directory/srs",
+			"smtpd_milters": "inet:[::1]:$PORT", "inet_protocols": "all"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -187,6 +197,156 @@ func (s *site) testMilter(t *testing.T) {
 	}
 }
 
-var _ = fmt.Sprint
-var _ = regexp.MustCompile
-var _ = slices.Sort[[]string]
+// TestMilterManyRecipients sends to as many recipients as the milter looks at,
+// and to one more.
+func TestMilterManyRecipients(t *testing.T) {
+	t.Parallel()
+	s := milterSite(t, map[string]string{"smtpd_recipient_limit": "2000"})
+	const outside = "user@example.org"
+	recipients := make([]string, 1000)
+	for i := range recipients {
+		recipients[i] = fmt.Sprintf("u%d@hosted.test", i)
+	}
+	text := dialSMTP(t, s.postfix.addr)
+	for _, want := range []string{outside, "SRS0=????=2W=example.org=user@example.com"} {
+		token := newToken()
+		if refused := deliver(t, text, outside, recipients, mailText("a@example.org", "b@example.net", token)); len(refused) > 0 {
+			t.Errorf("refused %q", refused)
+		}
+		for to, from := range s.arrivals(t, token, len(recipients)) {
+			if !matches(want, from) {
+				t.Fatalf("%d recipients: %s has sender <%s>, want <%s>", len(recipients), to, from, want)
+			}
+		}
+		recipients = append(recipients, "one-more@hosted.test")
+	}
+}
+
+// TestMilterManyMessages sends 200 messages over one connection. The log has
+// each under Postfix's queue ID.
+func TestMilterManyMessages(t *testing.T) {
+	t.Parallel()
+	s := milterSite(t, nil)
+	text := dialSMTP(t, s.postfix.addr)
+	for i := range 200 {
+		token, from, to, want := newToken(), fmt.Sprintf("u%d@example.org", i), "a@relay.test", fmt.Sprintf("SRS0=????=2W=example.org=u%d@example.com", i)
+		if i%2 == 1 {
+			to, want = "user@example.com", from
+		}
+		deliver(t, text, from, []string{to}, mailText("a@example.org", "b@example.net", token))
+		if got := s.arrivals(t, token, 1)[to]; !matches(want, got) {
+			t.Fatalf("message %d has sender <%s>, want <%s>", i, got, want)
+		}
+	}
+	log := s.postfix.log()
+	lines := regexp.MustCompile(`(?m)^(\w+): srs_forward: <u\d+@example.org> rewritten as <(.*)>$`).FindAllStringSubmatch(s.daemon.log.String(), -1)
+	if len(lines) != 100 {
+		t.Errorf("%d lines", len(lines))
+	}
+	for _, line := range lines {
+		if !strings.Contains(log, line[1]+": from=<"+line[2]+">") {
+			t.Errorf("Postfix does not know of %s", line[0])
+		}
+	}
+}
+
+// TestMilterTables asks a table for aliases, one that does not answer, and one
+// that does not exist: mail goes on in any case.
+func TestMilterTables(t *testing.T) {
+	t.Parallel()
+	serve := func(handle func(net.Conn)) string {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { ln.Close() })
+		go func() {
+			for {
+				conn, err := ln.Accept()
+				if err != nil {
+					return
+				}
+				go func() {
+					defer conn.Close()
+					handle(conn)
+				}()
+			}
+		}()
+		return "tcp:" + ln.Addr().String()
+	}
+	answers := serve(func(conn net.Conn) {
+		tcptable.Serve(bufio.NewReader(conn), conn, 1000, func(dst, key []byte) ([]byte, error) {
+			if string(key) == "staff@example.com" {
+				return append(dst, "user@example.com, member@example.net"...), nil
+			}
+			return dst, errors.New("no such alias")
+		})
+	})
+	hangs := serve(func(conn net.Conn) { io.Copy(io.Discard, conn) })
+	const outside, srs = "user@example.org", "SRS0=????=2W=example.org=user@example.com"
+	for _, test := range []struct{ name, table, user, staff, line string }{
+		{"answers", answers, outside, srs, ""},
+		{"hangs", hangs, srs, srs, "aliases are not known, so the sender is rewritten: " + hangs},
+		{"closed", "tcp:127.0.0.1:" + freePort(t), srs, srs, "connection refused"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := milterSite(t, nil, "SRS_MILTER_ALIAS_MAPS="+test.table)
+			for to, c := range map[string]struct{ arrives, want string }{
+				"user@example.com": {"user@example.com", test.user}, "staff@example.com": {"member@example.net", test.staff},
+			} {
+				token := newToken()
+				send(t, s.postfix.addr, outside, to, mailText(outside, to, token))
+				if from := s.arrivals(t, token, 1)[c.arrives]; !matches(c.want, from) {
+					t.Errorf("%s has sender <%s>, want <%s>", to, from, c.want)
+				}
+			}
+			if log := s.daemon.log.String(); !strings.Contains(log, test.line) {
+				t.Errorf("not in the log: %s", test.line)
+			}
+		})
+	}
+}
+
+// TestMilterInQueueDirectory has a jailed smtpd ask the milter on a unix socket,
+// which moves while a client is connected.
+func TestMilterInQueueDirectory(t *testing.T) {
+	t.Parallel()
+	s := &site{layout: layouts[0], world: startSink(t)}
+	s.postfix = startPostfix(t, s.world, map[string]string{
+		"myhostname": "mx.example.com", "mydestination": ownDomain, "relay_domains": "relay.test", "local_recipient_maps": "",
+		"smtpd_milters": "unix:srs-milter", "milter_default_action": "accept",
+	}, nil, "y")
+	dir := t.TempDir()
+	conf := func(lines ...string) {
+		t.Helper()
+		text := fmt.Sprintf("srs-domain = %s\nsecrets-file = %q\nmilter = \"unix:%s/queue/srs-milter\"\n%s\n", ownDomain, dir+"/secret", s.postfix.dir, strings.Join(lines, "\n"))
+		if err := errors.Join(os.WriteFile(dir+"/secret", []byte(secret), 0o600), os.WriteFile(dir+"/postsrsd.conf", []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	conf(`socketmap = ""`)
+	cmd := exec.Command(daemonPath, "-C", dir+"/postsrsd.conf")
+	log := new(log)
+	cmd.Stderr = log
+	cmd.Env = append(os.Environ(), fmt.Sprintf("POSTSRSD_FAKETIME=%d", today.Unix()))
+	startProcess(t, cmd)
+	waitFor(t, "the daemon", func() bool { return strings.Contains(log.String(), "serving milter on") })
+
+	text := dialSMTP(t, s.postfix.addr)
+	wants := func(text *textproto.Conn) {
+		t.Helper()
+		for to, want := range map[string]string{"user@example.com": "user@example.org", "a@relay.test": "SRS0=????=2W=example.org=user@example.com"} {
+			token := newToken()
+			deliver(t, text, "user@example.org", []string{to}, mailText("a@example.org", "b@example.net", token))
+			if from := s.arrivals(t, token, 1)[to]; !matches(want, from) {
+				t.Errorf("%s has sender <%s>, want <%s>", to, from, want)
+			}
+		}
+	}
+	wants(text)
+	conf("socketmap = inet:127.0.0.1:" + freePort(t)) // another worker, beside the one that this connection has
+	cmd.Process.Signal(syscall.SIGHUP)
+	waitFor(t, "another worker", func() bool { return strings.Contains(log.String(), "serving socketmap on") })
+	wants(text)
+	wants(dialSMTP(t, s.postfix.addr))
+}
