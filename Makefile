@@ -42,8 +42,8 @@ STATICCHECK := v0.8.2
 systems:
 	for system in $(SYSTEMS); do \
 		echo $$system; \
-		CGO_ENABLED=0 GOOS=$${system%/*} GOARCH=$${system#*/} $(GO) vet ./cmd/... ./internal/check ./internal/config ./internal/metrics ./internal/privilege ./internal/rewrite \
-			./internal/server ./internal/store ./internal/supervisor ./socketmap ./srs ./tcptable || exit 1; \
+		CGO_ENABLED=0 GOOS=$${system%/*} GOARCH=$${system#*/} $(GO) vet ./cmd/... ./internal/aliasmap ./internal/check ./internal/config ./internal/metrics \
+			./internal/milter ./internal/privilege ./internal/rewrite ./internal/server ./internal/store ./internal/supervisor ./socketmap ./srs ./tcptable || exit 1; \
 	done
 
 race:

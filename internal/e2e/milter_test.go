@@ -21,7 +21,8 @@ import (
 	"postsrsd/tcptable"
 )
 
-// milterSite is a mail host whose Postfix asks the daemon's milter: example.com
+// milterSite is a mail host whose Postfix asks the daemon's milter, as README.md
+// has it, word for word but for port and directories: example.com
 // delivers to local users and aliases, hosted.test and virtual.test are ours
 // too, relay.test is handed on.
 func milterSite(t *testing.T, params map[string]string, env ...string) *site {
@@ -40,9 +41,14 @@ func milterSite(t *testing.T, params map[string]string, env ...string) *site {
 		}
 	}
 	port := freePort(t)
+	readme := func(block []string) (lines []string) {
+		for _, line := range block {
+			lines = append(lines, strings.NewReplacer("10003", port, "/etc/postfix/", dir+"/", "/etc/", dir+"/", `"`, "").Replace(line))
+		}
+		return lines
+	}
 	s.daemon = startDaemon(t, daemonConfig{domain: ownDomain, secret: secret, clock: today, flags: []string{"-e"}, env: append([]string{
-		"SRS_DOMAIN=" + ownDomain, "SRS_MILTER=inet:localhost:" + port, "SRS_DOMAINS=hosted.test virtual.test",
-		"SRS_MILTER_ALIAS_MAPS=texthash:" + dir + "/virtual texthash:" + dir + "/aliases"}, env...)})
+		"SRS_DOMAIN=" + ownDomain, "SRS_DOMAINS=hosted.test virtual.test"}, append(readme(readmeBlock(t, "SRS_MILTER=")), env...)...)})
 	main := map[string]string{
 		"myhostname":                  "mx.example.com",
 		"mydomain":                    ownDomain,
@@ -57,9 +63,12 @@ func milterSite(t *testing.T, params map[string]string, env ...string) *site {
 		"virtual_mailbox_domains":     "hosted.test",
 		"relay_domains":               "relay.test",
 		"smtpd_relay_restrictions":    "check_sender_access inline:{user@example.com=OK} reject_unauth_destination",
-		"smtpd_milters":               "inet:localhost:$PORT",
 		"recipient_canonical_maps":    s.daemon.reverseMap(tcp),
 		"recipient_canonical_classes": "envelope_recipient, header_recipient",
+	}
+	for _, line := range readme(readmeBlock(t, "smtpd_milters")) {
+		key, value, _ := strings.Cut(line, " = ")
+		main[key] = value
 	}
 	maps.Copy(main, params)
 	for name, value := range main {
@@ -194,6 +203,25 @@ func (s *site) testMilter(t *testing.T) {
 				t.Errorf("arrived: %v", got)
 			}
 		})
+	}
+}
+
+// TestMilterSendmail has sendmail(1) send on what a filter such as procmail
+// forwards.
+func TestMilterSendmail(t *testing.T) {
+	t.Parallel()
+	s := milterSite(t, nil)
+	for to, want := range map[string]string{"a@relay.test": "SRS0=????=2W=example.org=user@example.com", "user@example.com": "user@example.org"} {
+		token := newToken()
+		cmd := exec.Command("sendmail", "-i", "-f", "user@example.org", to)
+		cmd.Env = append(os.Environ(), "MAIL_CONFIG="+s.postfix.dir+"/etc")
+		cmd.Stdin = strings.NewReader(mailText("a@example.org", to, token))
+		if err := runQuietly(cmd); err != nil {
+			t.Fatal(err)
+		}
+		if from := s.arrivals(t, token, 1)[to]; !matches(want, from) {
+			t.Errorf("%s has sender <%s>, want <%s>", to, from, want)
+		}
 	}
 }
 

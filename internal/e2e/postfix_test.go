@@ -28,6 +28,7 @@ type postfix struct {
 const masterCf = `
 127.0.0.1:%s inet n  -  %[2]s  -  -  smtpd
 cleanup   unix  n  -  %[2]s  -     0  cleanup
+pickup    unix  n  -  n  60    1  pickup
 qmgr      unix  n  -  n  300   1  qmgr
 rewrite   unix  -  -  n  -     -  trivial-rewrite
 bounce    unix  -  -  n  -     0  bounce
@@ -48,7 +49,8 @@ postlog   unix-dgram n - n -   1  postlogd
 // startPostfix starts an instance that sends all mail to the sink, and returns
 // when its smtpd answers. params are further main.cf parameters, which win over
 // the ones here; tables are lookup tables by name, written as files that a
-// parameter names texthash:$config_directory/NAME. The services that ask the
+// parameter names texthash:$config_directory/NAME; master.cf among them is added
+// to the one here. The services that ask the
 // daemon are chrooted, or not: y or n. Its log is shown when the test fails.
 func startPostfix(t *testing.T, s *sink, params, tables map[string]string, chrooted string) *postfix {
 	t.Helper()
@@ -100,9 +102,11 @@ func startPostfix(t *testing.T, s *sink, params, tables map[string]string, chroo
 		fmt.Fprintf(&mainCf, "%s = %s\n", name, main[name])
 	}
 	p.write(t, "etc/main.cf", mainCf.String())
-	p.write(t, "etc/master.cf", fmt.Sprintf(masterCf, port, chrooted))
+	p.write(t, "etc/master.cf", fmt.Sprintf(masterCf, port, chrooted)+tables["master.cf"])
 	for name, text := range tables {
-		p.write(t, "etc/"+name, text)
+		if name != "master.cf" {
+			p.write(t, "etc/"+name, text)
+		}
 	}
 
 	// What postfix start-fg does, save that the master is our own child and ends with us.

@@ -33,7 +33,6 @@ func (m message) header(name string) string {
 // address, so that what a test sees is what Postfix sent.
 type sink struct {
 	port string
-	ln   net.Listener
 	done sync.WaitGroup
 
 	mu      sync.Mutex
@@ -45,16 +44,8 @@ type sink struct {
 // startSink serves a sink on a free port of 127.0.0.1 until the test is over.
 func startSink(t *testing.T) *sink {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(ln.Addr().String())
-	s := &sink{port: port, ln: ln, arrived: make(chan struct{}), conns: map[net.Conn]bool{}}
-	s.done.Add(1)
-	go s.accept()
+	s := &sink{arrived: make(chan struct{}), conns: map[net.Conn]bool{}}
 	t.Cleanup(func() {
-		ln.Close()
 		s.mu.Lock()
 		for c := range s.conns {
 			c.Close()
@@ -62,13 +53,25 @@ func startSink(t *testing.T) *sink {
 		s.mu.Unlock()
 		s.done.Wait()
 	})
+	_, s.port, _ = net.SplitHostPort(s.listen(t, "127.0.0.1:0"))
 	return s
 }
 
-func (s *sink) accept() {
-	defer s.done.Done()
+// listen serves the sink at one more address, which it returns.
+func (s *sink) listen(t *testing.T, address string) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	s.done.Go(func() { s.accept(ln) })
+	return ln.Addr().String()
+}
+
+func (s *sink) accept(ln net.Listener) {
 	for {
-		c, err := s.ln.Accept()
+		c, err := ln.Accept()
 		if err != nil {
 			return
 		}
