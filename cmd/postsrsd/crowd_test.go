@@ -164,7 +164,7 @@ func TestActivation(t *testing.T) {
 				d.forward = ln.Addr().String()
 			case "reverse":
 				d.reverse = ln.Addr().String()
-			case "socketmap":
+			case "socketmap", "milter":
 				table = ln.Addr().String()
 			}
 		}
@@ -193,6 +193,11 @@ func TestActivation(t *testing.T) {
 		d.waitFor("READY=1")
 		d.wants(d.forward, "test@otherdomain.com", signedByTests)
 		dialTable(t, "tcp", table).wants("reverse", signedByTests, "OK test@otherdomain.com")
+	})
+	t.Run("milter", func(t *testing.T) {
+		d := activate("milter", 1)
+		d.waitFor("READY=1")
+		greet(t, "tcp", table).wantsSender(signedByTests, "a@example.net")
 	})
 	t.Run("names nobody knows", func(t *testing.T) {
 		d := activate("postsrsd.socket", 1)
