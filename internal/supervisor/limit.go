@@ -8,13 +8,18 @@ import (
 )
 
 // openFiles is how many files connections may need: each to the milter is one,
-// and asks every alias map over another.
+// and asks every alias map that is a server over another.
 func openFiles(c *config.Config) int {
-	files := c.ConnectionLimit
+	each := 1
 	if c.Milter != (config.Endpoint{}) {
-		files += c.ConnectionLimit * (1 + len(c.AliasMaps))
+		each++
+		for _, m := range c.AliasMaps {
+			if m.Protocol != "" {
+				each++
+			}
+		}
 	}
-	return files
+	return each * c.ConnectionLimit
 }
 
 // raiseFileLimit sees to it that workers started from now on may open need
