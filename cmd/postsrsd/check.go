@@ -119,6 +119,9 @@ func readCheckOptions(a config.Arguments) (o checkOptions, err error) {
 	for _, o.Resolver = range a.Own["resolver"] {
 	}
 	o.Config, o.Wrong = config.Survey(a.Flags, os.Environ())
+	if o.Config != nil {
+		o.Milter = o.Config.Milter
+	}
 	return o, nil
 }
 

@@ -31,6 +31,7 @@ func (r *run) places() {
 		r.address("ListenAddr", c.ListenAddr)
 	}
 	r.endpoint("Socketmap", c.Socketmap)
+	r.endpoint("Milter", r.Milter)
 	r.endpoint("Metrics", c.Metrics)
 	r.owner(c.SocketOwner)
 }

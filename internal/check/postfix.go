@@ -149,7 +149,8 @@ func samePort(a, b string) bool {
 // view looks at the canonical maps and classes that a cleanup service has.
 func (p *postfix) view(v view) {
 	r := p.run
-	if t, ok := p.maps(v, "sender_canonical_maps", "forward"); ok {
+	t, senders := p.maps(v, "sender_canonical_maps", "forward")
+	if senders {
 		all := items(v.get("sender_canonical_maps"))
 		if after := all[t.item+1:]; len(after) > 0 {
 			own := ""
@@ -166,7 +167,8 @@ func (p *postfix) view(v view) {
 			return ""
 		})
 	}
-	if t, ok := p.maps(v, "recipient_canonical_maps", "reverse"); ok && r.Forward != nil {
+	t, recipients := p.maps(v, "recipient_canonical_maps", "reverse")
+	if recipients && r.Forward != nil {
 		address, _ := r.Forward(sender)
 		if address == "" {
 			address = sender
@@ -184,7 +186,8 @@ func (p *postfix) view(v view) {
 			return ""
 		})
 	}
-	p.classes(v)
+	// To a milter the classes do not matter.
+	p.classes(v, senders || !p.asksMilter(), recipients || !p.asksMilter())
 }
 
 func show(answer string) string {
@@ -213,7 +216,7 @@ func (p *postfix) maps(v view, parameter, want string) (t table, ok bool) {
 		}
 	}
 	switch {
-	case ok:
+	case ok, p.asksMilter() && len(elsewhere) == 0:
 	case len(elsewhere) > 0:
 		p.run.found(Error, v.where(parameter), cure, "%s does not ask this daemon, which has %s for this", strings.Join(elsewhere, " "), p.served(want))
 	case want == "forward":
@@ -259,18 +262,18 @@ func (p *postfix) right(direction string) string {
 }
 
 // classes looks at what kinds of addresses the maps are for.
-func (p *postfix) classes(v view) {
+func (p *postfix) classes(v view, ofSenders, ofRecipients bool) {
 	r := p.run
 	const two = `write "sender_canonical_classes = envelope_sender" and "recipient_canonical_classes = envelope_recipient, header_recipient"`
 	senders, recipients := items(v.get("sender_canonical_classes")), items(v.get("recipient_canonical_classes"))
-	if slices.Contains(senders, "header_sender") {
+	if ofSenders && slices.Contains(senders, "header_sender") {
 		r.found(Error, v.where("sender_canonical_classes"), two,
 			"%s: Postfix rewrites the From: header too, and DMARC fails", strings.Join(senders, ", "))
 	}
-	if !slices.Contains(senders, "envelope_sender") {
+	if ofSenders && !slices.Contains(senders, "envelope_sender") {
 		r.found(Error, v.where("sender_canonical_classes"), two, "without envelope_sender no sender is rewritten")
 	}
-	if !slices.Contains(recipients, "envelope_recipient") {
+	if ofRecipients && !slices.Contains(recipients, "envelope_recipient") {
 		r.found(Error, v.where("recipient_canonical_classes"), two, "without envelope_recipient no bounce comes back")
 	}
 }

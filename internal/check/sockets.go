@@ -144,13 +144,32 @@ func (p *postfix) barrier(base, path string) (what, do string) {
 
 func octal(mode fs.FileMode) string { return "0" + strconv.FormatUint(uint64(mode.Perm()), 8) }
 
-// milters looks whether Postfix asks the daemon's milter and its tables: the
-// tables then rewrite what the milter leaves alone.
+// milters looks whether Postfix asks the daemon's milter, and the table for
+// senders too, which then rewrites what the milter leaves alone.
 func (p *postfix) milters(views []view) {
 	r := p.run
 	ours := func(t table) bool { _, ours := p.direction(t); return ours }
 	asks := func(v view) bool { return slices.ContainsFunc(tablesIn(v.get("sender_canonical_maps")), ours) }
-	if r.Milter == (config.Endpoint{}) || !slices.ContainsFunc(views, asks) {
+	both := slices.ContainsFunc(views, asks)
+	p.eachMilter(func(where, item string) {
+		if both {
+			r.found(Warning, where, "take the daemon's table out of sender_canonical_maps, or take the milter out here",
+				"%s and the tables both rewrite: the milter leaves alone what stays here, and the tables rewrite that too", item)
+		} else {
+			r.found(OK, where, "", "Postfix asks the daemon's milter")
+		}
+	})
+}
+
+// asksMilter tells whether Postfix asks the daemon's milter anywhere.
+func (p *postfix) asksMilter() (asks bool) {
+	p.eachMilter(func(string, string) { asks = true })
+	return asks
+}
+
+// eachMilter tells of the places where Postfix is told of the daemon's milter.
+func (p *postfix) eachMilter(found func(where, item string)) {
+	if p.run.Milter == (config.Endpoint{}) {
 		return
 	}
 	seen := map[string]bool{}
@@ -158,8 +177,7 @@ func (p *postfix) milters(views []view) {
 		for _, item := range items(list) {
 			if p.ownMilter(item) && !seen[where] {
 				seen[where] = true
-				r.found(Warning, where, "take the daemon's tables out of sender_canonical_maps and recipient_canonical_maps, or take the milter out here",
-					"%s and the tables both rewrite: the milter leaves alone what stays here, and the tables rewrite that too", strings.Trim(item, "{} "))
+				found(where, strings.Trim(item, "{} "))
 			}
 		}
 	}

@@ -209,6 +209,16 @@ func (s *site) testMilter(t *testing.T) {
 	}
 }
 
+// TestMilterCheck has check look at what README.md says.
+func TestMilterCheck(t *testing.T) {
+	t.Parallel()
+	s := milterSite(t, nil)
+	out, status := runCheck(t, s.daemon, s.postfix.dir+"/etc", nil)
+	if status != 0 || strings.Contains(out, "error ") || strings.Contains(out, "both rewrite") || !strings.Contains(out, "smtpd_milters: Postfix asks the daemon's milter\n") {
+		t.Errorf("status %d\n%s", status, out)
+	}
+}
+
 // TestMilterSendmail has sendmail(1) send on what a filter such as procmail
 // forwards.
 func TestMilterSendmail(t *testing.T) {
