@@ -195,3 +195,52 @@ func TestAliases(t *testing.T) {
 		t.Errorf("%d questions, closed %d times", asked, closed)
 	}
 }
+
+// TestRefuseAlias holds that an alias is refused if it leads nowhere, and not
+// if nobody can tell.
+func TestRefuseAlias(t *testing.T) {
+	e, lines := envelopes(t, EnvelopeOptions{})
+	known := mapStore{}
+	e.policy.Use(known, false)
+	alias, _ := e.Change("Q", outside, []string{"a@x.test"}, false)
+	if len(known) != 1 || !strings.Contains(alias, "=1=") {
+		t.Fatalf("%q, %v", alias, known)
+	}
+	if err := e.Refuse(alias); err != nil {
+		t.Error(err)
+	}
+	if _, recipients := e.Change("Q", "", []string{alias}, false); recipients[0] != outside {
+		t.Error(recipients)
+	}
+	clear(known)
+	if err := e.Refuse(alias); err != ErrUnknownAlias {
+		t.Error(err)
+	}
+	e.policy.Use(nil, false)
+	if err := e.Refuse(alias); err != ErrNoDatabase {
+		t.Error(err)
+	}
+	e.policy.Use(mapStore(nil), false)
+	if err := e.Refuse(alias); err != nil {
+		t.Errorf("refused while the store does not answer: %v", err)
+	}
+	if len(*lines) != 4 {
+		t.Errorf("%q", *lines)
+	}
+}
+
+// mapStore is a store that answers if it is not nil.
+type mapStore map[string]string
+
+func (s mapStore) Put(key, address []byte) error {
+	s[string(key)] = string(address)
+	return nil
+}
+
+func (s mapStore) Get(dst, key []byte) ([]byte, bool, error) {
+	if s == nil {
+		return dst, false, errors.New("no answer")
+	}
+	address, found := s[string(key)]
+	return append(dst, address...), found, nil
+}
