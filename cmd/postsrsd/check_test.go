@@ -93,6 +93,26 @@ func TestCheckSettings(t *testing.T) {
 			want: "warning  SRS_METRICS ($T/settings:7): nobody serves metrics at unix:$T/metrics: start postsrsd, or reload it"},
 		{settings: "SRS_METRICS=inet:192.0.2.1:9100\n", status: 1,
 			want: "error    SRS_METRICS ($T/settings:7): the daemon does not start: it cannot listen on 192.0.2.1: bind: cannot assign requested address: write an address of this host"},
+		{settings: "SRS_ORIGINAL_ENVELOPE=auto\nSRS_ENVELOPE_DATABASE=redis:127.0.0.1:1\n",
+			want: "warning  SRS_ENVELOPE_DATABASE ($T/settings:8): senders are embedded and bounces to aliases refused, as nobody answers at 127.0.0.1:1: connect: connection refused: start it, or write where it is"},
+		{settings: "SRS_ORIGINAL_ENVELOPE=auto\nSRS_ENVELOPE_DATABASE=redis:$T/jail/none\n",
+			want: "warning  SRS_ENVELOPE_DATABASE ($T/settings:8): senders are embedded and bounces to aliases refused, as nobody answers at $T/jail/none: connect: no such file or directory: start it, or write where it is"},
+		{settings: "SRS_ORIGINAL_ENVELOPE=auto\nSRS_ENVELOPE_DATABASE=sqlite:senders.db\n",
+			want: "warning  SRS_ENVELOPE_DATABASE ($T/settings:8): senders are not stored but embedded, as nobody may not write to $T/jail, which has mode 0755: chown nobody $T/jail"},
+		{settings: "SRS_ORIGINAL_ENVELOPE=auto\nSRS_ENVELOPE_DATABASE=sqlite:db/senders\n",
+			prepare: func(s site) {
+				os.Mkdir(s.dir+"/jail/db", 0o700)
+				os.Chmod(s.dir+"/jail/db", 0o777)
+				writeFile(t, s.dir, "jail/db/senders", "")
+				os.Chmod(s.dir+"/jail/db/senders", 0o644)
+			},
+			want: "warning  SRS_ENVELOPE_DATABASE ($T/settings:8): senders are not stored but embedded, as nobody may not write to $T/jail/db/senders, which has mode 0644: chown nobody $T/jail/db/senders"},
+		{settings: "SRS_ORIGINAL_ENVELOPE=auto\nSRS_ENVELOPE_DATABASE=sqlite:db/senders\n",
+			prepare: func(s site) {
+				os.Mkdir(s.dir+"/jail/db", 0o700)
+				os.Chmod(s.dir+"/jail/db", 0o777)
+			},
+			want: "ok       SRS_ENVELOPE_DATABASE ($T/settings:8): senders are stored in $T/jail/db/senders"},
 		{settings: "SRS_LISTEN_ADDR=192.0.2.1\n", status: 1,
 			want: "error    SRS_LISTEN_ADDR ($T/settings:7): the daemon does not start: it cannot listen on 192.0.2.1: bind: cannot assign requested address: write an address of this host"},
 		{settings: "SRS_EXTRA_OPTIONS=-p$T/none/pid\n", status: 1,

@@ -21,7 +21,7 @@ func TestRooms(t *testing.T) {
 		"internal/milter":     {},
 		"internal/aliasmap":   {"tcptable", "socketmap", "internal/config"},
 		"internal/privilege":  {},
-		"internal/metrics":    {"srs", "internal/rewrite", "internal/server"},
+		"internal/metrics":    {"internal/milter", "srs", "internal/rewrite", "internal/server"},
 		"internal/supervisor": {"internal/config", "internal/metrics", "internal/milter", "internal/privilege", "internal/server"},
 		"internal/check":      {"tcptable", "socketmap", "internal/config"},
 		"cmd/postsrsd":        {"srs", "internal/aliasmap", "internal/check", "internal/config", "internal/milter", "internal/rewrite", "internal/server", "internal/store", "internal/supervisor"},

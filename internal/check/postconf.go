@@ -39,7 +39,7 @@ var parameterNames = []string{
 	"sender_canonical_maps", "sender_canonical_classes", "recipient_canonical_maps", "recipient_canonical_classes", "canonical_maps",
 	"inet_protocols", "inet_interfaces", "smtp_bind_address", "smtp_bind_address6",
 	"mydestination", "virtual_alias_domains", "virtual_mailbox_domains", "relay_domains", "parent_domain_matches_subdomains",
-	"myhostname", "double_bounce_sender", "mail_owner", "smtpd_milters", "non_smtpd_milters",
+	"myhostname", "double_bounce_sender", "mail_owner", "smtpd_milters", "non_smtpd_milters", "enable_original_recipient",
 }
 
 // askPostconf reads the configuration.

@@ -47,6 +47,7 @@ func (r *run) settings() {
 		r.daemon(way)
 	}
 	r.metrics(c.Metrics)
+	r.database(c.Database)
 }
 
 // effective looks at the settings that hold, and at the files that they name.

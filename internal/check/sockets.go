@@ -111,24 +111,7 @@ func (p *postfix) barrier(base, path string) (what, do string) {
 	if err != nil {
 		return "", "" // Postfix knows it by other means than /etc/passwd
 	}
-	groups, _ := owner.GroupIds()
-	allows := func(path string, bit fs.FileMode) (allowed bool, mode fs.FileMode) {
-		info, err := os.Stat(path)
-		if err != nil {
-			return true, 0 // said elsewhere
-		}
-		st := info.Sys().(*syscall.Stat_t)
-		switch mode = info.Mode().Perm(); {
-		case owner.Uid == "0":
-			return true, mode
-		case strconv.Itoa(int(st.Uid)) == owner.Uid:
-			return mode>>6&bit != 0, mode
-		case slices.Contains(groups, strconv.Itoa(int(st.Gid))):
-			return mode>>3&bit != 0, mode
-		}
-		return mode&bit != 0, mode
-	}
-	const search, write = 1, 2
+	allows := func(path string, bit fs.FileMode) (bool, fs.FileMode) { return allows(owner, path, bit) }
 	dir := base
 	for part := range strings.SplitSeq(strings.Trim(strings.TrimPrefix(filepath.Dir(path), filepath.Clean(base)), "/"), "/") {
 		dir = filepath.Join(dir, part)
@@ -142,6 +125,29 @@ func (p *postfix) barrier(base, path string) (what, do string) {
 	return "", ""
 }
 
+// What a user may do, as a bit of a mode.
+const search, write = 1, 2
+
+// allows tells whether the mode of the file at path lets a user do that. A file
+// that cannot be looked at is allowed: it is told of elsewhere.
+func allows(who *user.User, path string, bit fs.FileMode) (allowed bool, mode fs.FileMode) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return true, 0
+	}
+	groups, _ := who.GroupIds()
+	st := info.Sys().(*syscall.Stat_t)
+	switch mode = info.Mode().Perm(); {
+	case who.Uid == "0":
+		return true, mode
+	case strconv.Itoa(int(st.Uid)) == who.Uid:
+		return mode>>6&bit != 0, mode
+	case slices.Contains(groups, strconv.Itoa(int(st.Gid))):
+		return mode>>3&bit != 0, mode
+	}
+	return mode&bit != 0, mode
+}
+
 func octal(mode fs.FileMode) string { return "0" + strconv.FormatUint(uint64(mode.Perm()), 8) }
 
 // milters looks whether Postfix asks the daemon's milter, and the table for
@@ -151,11 +157,17 @@ func (p *postfix) milters(views []view) {
 	ours := func(t table) bool { _, ours := p.direction(t); return ours }
 	asks := func(v view) bool { return slices.ContainsFunc(tablesIn(v.get("sender_canonical_maps")), ours) }
 	both := slices.ContainsFunc(views, asks)
+	lost := p.parameters["enable_original_recipient"] == "no" &&
+		slices.ContainsFunc(views, func(v view) bool { return slices.ContainsFunc(tablesIn(v.get("recipient_canonical_maps")), ours) })
 	p.eachMilter(func(where, item string) {
+		if lost {
+			r.found(Error, where, "take the daemon's table out of recipient_canonical_maps, or enable_original_recipient = no out of main.cf; see postsrsd(5)",
+				"bounces are lost: with enable_original_recipient = no Postfix drops a recipient that both %s and the table turn back", item)
+		}
 		if both {
 			r.found(Warning, where, "take the daemon's table out of sender_canonical_maps, or take the milter out here",
 				"%s and the tables both rewrite: the milter leaves alone what stays here, and the tables rewrite that too", item)
-		} else {
+		} else if !lost {
 			r.found(OK, where, "", "Postfix asks the daemon's milter")
 		}
 	})

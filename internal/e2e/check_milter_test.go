@@ -20,6 +20,7 @@ func TestCheckMilter(t *testing.T) {
 		change       map[string]string
 		master       string   // added
 		want         []string // where both are asked
+		lost         []string // where bounces are lost
 	}{
 		{name: "on a port", milter: "inet:localhost:10003", change: map[string]string{"smtpd_milters": "inet:127.0.0.1:11332, inet:localhost:10003"},
 			want: []string{"$D/main.cf: smtpd_milters"}},
@@ -31,6 +32,11 @@ func TestCheckMilter(t *testing.T) {
 			want: []string{"$D/main.cf: non_smtpd_milters"}},
 		{name: "of one service", milter: "inet:localhost:10003", master: "submission inet n - n - - smtpd -o smtpd_milters=inet:localhost:10003\n",
 			want: []string{"master.cf: submission/inet: smtpd_milters"}},
+		{name: "without original recipients", milter: "inet:localhost:10003", change: map[string]string{
+			"smtpd_milters": "inet:localhost:10003", "sender_canonical_maps": "-", "enable_original_recipient": "no"},
+			lost: []string{"$D/main.cf: smtpd_milters"}},
+		{name: "without original recipients, but the table", milter: "inet:localhost:10003", change: map[string]string{
+			"smtpd_milters": "inet:localhost:10003", "sender_canonical_maps": "-", "recipient_canonical_maps": "-", "enable_original_recipient": "no"}},
 		{name: "no milter here", change: map[string]string{"smtpd_milters": "inet:localhost:10003"}},
 		{name: "another milter", milter: "inet:localhost:10003", change: map[string]string{"smtpd_milters": "inet:localhost:10004 unix:milter"}},
 		{name: "milter alone", milter: "inet:localhost:10003", change: map[string]string{
@@ -54,14 +60,17 @@ func TestCheckMilter(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			var got []string
+			var got, lost []string
 			for _, f := range check.Run(t.Context(), o) {
 				if strings.Contains(f.What, "both rewrite") && f.Level == check.Warning {
 					got = append(got, strings.ReplaceAll(f.Where, dir, "$D"))
 				}
+				if strings.Contains(f.What, "bounces are lost") && f.Level == check.Error {
+					lost = append(lost, strings.ReplaceAll(f.Where, dir, "$D"))
+				}
 			}
-			if !slices.Equal(got, test.want) {
-				t.Errorf("%q, want %q", got, test.want)
+			if !slices.Equal(got, test.want) || !slices.Equal(lost, test.lost) {
+				t.Errorf("%q, want %q; bounces lost by %q, want %q", got, test.want, lost, test.lost)
 			}
 		})
 	}

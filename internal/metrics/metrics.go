@@ -17,6 +17,7 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 
+	"postsrsd/internal/milter"
 	"postsrsd/internal/rewrite"
 	"postsrsd/internal/server"
 	"postsrsd/srs"
@@ -38,6 +39,7 @@ type Metrics struct {
 	told        atomic.Pointer[Told]
 	secret      atomic.Int64 // when its file changed, in s since 1970; 0: not known
 	timeout     time.Duration
+	long        *metrics.Counter // local parts
 
 	mu         sync.Mutex
 	histograms []*histogram
@@ -49,6 +51,7 @@ func New(connections func() server.Connections, linesLost func() uint64) *Metric
 	metrics.ExposeMetadata(true)
 	m := &Metrics{set: metrics.NewSet(), connections: connections, linesLost: linesLost, timeout: timeout}
 	m.told.Store(new(Told))
+	m.long = m.set.NewCounter("postsrsd_long_local_parts_total")
 	m.set.RegisterMetricsWriter(m.write)
 	return m
 }
@@ -141,11 +144,7 @@ type Lookup = func(dst, key []byte) ([]byte, error)
 // Count returns lookup, counted. Direction is forward or reverse, and protocol
 // one word; for two that were the same before, the numbers go on.
 func (m *Metrics) Count(direction, protocol string, lookup Lookup) Lookup {
-	labels := fmt.Sprintf("direction=%q,protocol=%q", direction, protocol)
-	var counters [outcomes]*metrics.Counter
-	for i, name := range outcomeNames {
-		counters[i] = m.set.GetOrCreateCounter(fmt.Sprintf("postsrsd_lookups_total{%s,outcome=%q}", labels, name))
-	}
+	labels, counters := m.counters(direction, protocol)
 	lookup = m.histogram(labels).time(lookup)
 	if direction == "reverse" {
 		return func(dst, key []byte) ([]byte, error) {
@@ -154,7 +153,6 @@ func (m *Metrics) Count(direction, protocol string, lookup Lookup) Lookup {
 			return result, err
 		}
 	}
-	long := m.set.GetOrCreateCounter("postsrsd_long_local_parts_total")
 	return func(dst, key []byte) ([]byte, error) {
 		result, err := lookup(dst, key)
 		what := outcome(err)
@@ -164,11 +162,52 @@ func (m *Metrics) Count(direction, protocol string, lookup Lookup) Lookup {
 			case bytes.Equal(sender, key): // tcp_table's way to leave it alone
 				what = local
 			case bytes.LastIndexByte(sender, '@') > longest:
-				long.Inc()
+				m.long.Inc()
 			}
 		}
 		counters[what].Inc()
 		return result, err
+	}
+}
+
+// counters are those of the lookups with these labels, by outcome.
+func (m *Metrics) counters(direction, protocol string) (labels string, counters [outcomes]*metrics.Counter) {
+	labels = fmt.Sprintf("direction=%q,protocol=%q", direction, protocol)
+	for i, name := range outcomeNames {
+		counters[i] = m.set.GetOrCreateCounter(fmt.Sprintf("postsrsd_lookups_total{%s,outcome=%q}", labels, name))
+	}
+	return labels, counters
+}
+
+// Rules returns r, counted as protocol milter: the senders and recipients that
+// it changes and the recipients that it refuses. What it leaves as it is was
+// often not even looked up.
+func (m *Metrics) Rules(r milter.Rules) milter.Rules {
+	_, forward := m.counters("forward", "milter")
+	_, reverse := m.counters("reverse", "milter")
+	return milter.Rules{
+		Refuse: func(recipient string) error {
+			err := r.Refuse(recipient)
+			if err != nil {
+				reverse[outcome(err)].Inc()
+			}
+			return err
+		},
+		Change: func(queueID, sender string, recipients []string, more bool) (string, []string) {
+			newSender, newRecipients := r.Change(queueID, sender, recipients, more)
+			if newSender != "" {
+				forward[rewritten].Inc()
+				if strings.LastIndexByte(newSender, '@') > longest {
+					m.long.Inc()
+				}
+			}
+			for i, recipient := range newRecipients {
+				if recipient != recipients[i] {
+					reverse[rewritten].Inc()
+				}
+			}
+			return newSender, newRecipients
+		},
 	}
 }
 

@@ -2,10 +2,12 @@ package metrics
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"postsrsd/internal/milter"
 	"postsrsd/internal/rewrite"
 	"postsrsd/internal/server"
 	"postsrsd/srs"
@@ -111,6 +113,53 @@ func TestLongLocalParts(t *testing.T) {
 		}
 		if !strings.Contains(m.text(), want) {
 			t.Errorf("%d octets: want %s", n, want)
+		}
+	}
+}
+
+// TestRules counts what a milter changes and refuses, and nothing else.
+func TestRules(t *testing.T) {
+	m, _ := newMetrics(t)
+	long := strings.Repeat("x", 65) + "@example.com"
+	r := m.Rules(milter.Rules{
+		Refuse: func(recipient string) error {
+			if recipient == "forged" {
+				return srs.ErrHashInvalid
+			}
+			return nil
+		},
+		Change: func(queueID, sender string, recipients []string, more bool) (string, []string) {
+			switch sender {
+			case "long":
+				return long, recipients
+			case "back":
+				return "", []string{"a", "c"}
+			}
+			return "", recipients
+		},
+	})
+	if r.Refuse("forged") != srs.ErrHashInvalid || r.Refuse("a") != nil {
+		t.Error("the error is another one")
+	}
+	if sender, _ := r.Change("", "long", []string{"a"}, false); sender != long {
+		t.Errorf("the sender is %q", sender)
+	}
+	if _, recipients := r.Change("", "back", []string{"a", "b"}, false); !slices.Equal(recipients, []string{"a", "c"}) {
+		t.Errorf("recipients %q", recipients)
+	}
+	r.Change("", "stays", []string{"a", "b"}, false)
+	for line := range strings.Lines(m.text()) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		want := "0"
+		switch name {
+		case `postsrsd_lookups_total{direction="forward",protocol="milter",outcome="rewritten"}`,
+			`postsrsd_lookups_total{direction="reverse",protocol="milter",outcome="rewritten"}`,
+			`postsrsd_lookups_total{direction="reverse",protocol="milter",outcome="bad_hash"}`,
+			"postsrsd_long_local_parts_total":
+			want = "1"
+		}
+		if (strings.Contains(name, "milter") || strings.Contains(name, "long")) && !strings.HasPrefix(name, "#") && value != want {
+			t.Errorf("%s is %s, not %s", name, value, want)
 		}
 	}
 }

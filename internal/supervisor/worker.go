@@ -142,7 +142,7 @@ func (w *worker) settings(c *config.Config) (server.Config, milter.Config, error
 	}
 	w.tables = service.Tables
 	if w.counting {
-		service.Tables = w.metrics.Tables(service.Tables)
+		service.Tables, service.Milter = w.metrics.Tables(service.Tables), w.metrics.Rules(service.Milter)
 	}
 	w.metrics.SecretChanged(c.SecretChanged)
 	tables := server.Config{
