@@ -175,7 +175,9 @@ func (c *conn) Read(p []byte) (int, error) {
 
 func (c *conn) read(p []byte) (n int, err error) {
 	if n = copy(p, c.unread); n > 0 {
-		c.unread = c.unread[n:]
+		if c.unread = c.unread[n:]; len(c.unread) == 0 {
+			c.unread = nil // and the room that it had
+		}
 	} else {
 		n, err = c.stream.Read(p)
 	}
