@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -33,8 +34,8 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// prepare builds the daemon into dir and sees to it that Postfix and Redis are
-// installed.
+// prepare builds the daemon into dir and sees to it that Postfix, Redis and
+// what Postfix authenticates by are installed.
 func prepare(dir string) error {
 	if os.Getuid() != 0 {
 		return errors.New("Postfix starts only as root: run this suite as root")
@@ -45,9 +46,13 @@ func prepare(dir string) error {
 	if err := runQuietly(build); err != nil {
 		return err
 	}
-	for program, installed := range map[string]string{"/usr/sbin/postfix": "postfix", "/usr/bin/redis-server": "redis-server"} {
+	for program, packages := range map[string][]string{
+		"/usr/sbin/postfix":     {"postfix"},
+		"/usr/bin/redis-server": {"redis-server"},
+		"/usr/sbin/saslpasswd2": {"sasl2-bin", "libsasl2-modules"},
+	} {
 		if _, err := os.Stat(program); errors.Is(err, fs.ErrNotExist) {
-			if err := install(installed); err != nil {
+			if err := install(packages...); err != nil {
 				return err
 			}
 		}
@@ -55,10 +60,10 @@ func prepare(dir string) error {
 	return nil
 }
 
-// install installs a package of Debian's without its service being started: a
+// install installs packages of Debian's without their services being started: a
 // policy-rc.d that forbids it stands there meanwhile, unless the host has one
 // of its own, and a Postfix that was started all the same is stopped.
-func install(name string) error {
+func install(names ...string) error {
 	const policy = "/usr/sbin/policy-rc.d"
 	if f, err := os.OpenFile(policy, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o755); err == nil {
 		defer os.Remove(policy)
@@ -71,7 +76,7 @@ func install(name string) error {
 	}
 	for _, args := range [][]string{
 		{"update"},
-		{"install", "--yes", "--no-install-recommends", name},
+		append([]string{"install", "--yes", "--no-install-recommends"}, names...),
 	} {
 		apt := exec.Command("apt-get", args...)
 		apt.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
@@ -79,7 +84,7 @@ func install(name string) error {
 			return err
 		}
 	}
-	if name == "postfix" && exec.Command("postfix", "status").Run() == nil {
+	if slices.Contains(names, "postfix") && exec.Command("postfix", "status").Run() == nil {
 		return runQuietly(exec.Command("postfix", "stop"))
 	}
 	return nil
