@@ -80,7 +80,8 @@ func TestOnlyWhatIsForwarded(t *testing.T) {
 ` + readmeBlock(t, "127.0.0.1:10025 inet") + `EOF`)
 	m.setMain(readmeBlock(t, "default_transport"))
 	m.forwardsAlone()
-	if found, _ := m.try(`grep -E 'postfix.*(warning|error|fatal)' /var/log/mail.log | grep -v bounce_queue_lifetime`); found != "" {
+	// The second can change between two readings of the clock by Postfix.
+	if found, _ := m.try(`grep -E 'postfix.*(warning|error|fatal)' /var/log/mail.log | grep -Ev 'bounce_queue_lifetime|file system clock|file time stamps'`); found != "" {
 		t.Errorf("Postfix complains:\n%s", found)
 	}
 }
