@@ -16,15 +16,12 @@ import (
 // Over the connection limit one newcomer is accepted and kept waiting, so that
 // no listener starves another; the rest waits in ln's backlog.
 func (s *Server) Serve(ln net.Listener, direction Direction) error {
-	a := takeOver(ln)
 	s.mu.Lock()
 	if s.closing() {
 		s.mu.Unlock()
-		return a.Close()
+		return ln.Close()
 	}
-	if _, ok := a.(plain); !ok && s.loops == nil {
-		s.startLoops()
-	}
+	a := s.takeOver(ln, direction)
 	s.listeners[a] = struct{}{}
 	s.running.Add(1)
 	s.mu.Unlock()
@@ -33,11 +30,10 @@ func (s *Server) Serve(ln net.Listener, direction Direction) error {
 
 	retry := backoff{s: s, addr: ln.Addr()}
 	for {
-		client, err := a.accept()
+		c, err := a.accept()
 		switch {
 		case err == nil:
-			retry.delay = 0
-			s.start(client, direction)
+			s.start(c)
 		case s.closing():
 			return nil
 		case errors.Is(err, net.ErrClosed):
@@ -55,35 +51,47 @@ func (s *Server) forget(a acceptor) {
 	a.Close()
 }
 
-// An acceptor is a net.Listener, as far as it is used here.
+// An acceptor accepts connections for Serve to start.
 type acceptor interface {
-	accept() (stream, error)
+	accept() (*conn, error)
 	Close() error
 }
 
 // plain is a net.Listener as it came.
-type plain struct{ net.Listener }
+type plain struct {
+	net.Listener
+	s         *Server
+	direction Direction
+}
 
-func (p plain) accept() (stream, error) { return p.Accept() }
+func (p plain) accept() (*conn, error) {
+	client, err := p.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return p.s.enter(client, p.direction), nil
+}
 
-// start serves one more connection, once there is room for it.
-func (s *Server) start(client stream, direction Direction) {
-	c := &conn{stream: client, s: s, direction: direction}
-	s.enter(c)
+// start serves a connection, once there is room for it.
+func (s *Server) start(c *conn) {
+	if c.admitted != nil {
+		<-c.admitted
+	}
 	s.running.Add(1)
 	if !s.park(c) {
 		go c.run()
 	}
 }
 
-// enter returns when c is one of s.conns.
-func (s *Server) enter(c *conn) {
+// enter makes one more of s.conns, which it is at once, or has to wait to be.
+func (s *Server) enter(client stream, direction Direction) *conn {
+	c := &conn{stream: client, s: s, direction: direction}
 	s.mu.Lock()
 	s.accepted++
 	if s.closing() || len(s.queue) == 0 && !s.full() {
 		s.conns[c] = struct{}{}
 		s.mu.Unlock()
-		return
+		return c
 	}
 	c.admitted = make(chan struct{})
 	s.queue = append(s.queue, c)
@@ -97,7 +105,7 @@ func (s *Server) enter(c *conn) {
 	if tell {
 		s.report(fmt.Errorf("%w: %d are open", ErrFull, open))
 	}
-	<-c.admitted
+	return c
 }
 
 func (s *Server) leave(c *conn) {
@@ -126,18 +134,26 @@ func (s *Server) full() bool {
 
 // backoff paces a listener that cannot accept.
 type backoff struct {
-	s     *Server
-	addr  net.Addr
-	delay time.Duration
-	told  time.Time
+	s      *Server
+	addr   net.Addr
+	delay  time.Duration
+	waited time.Time // until then
+	told   time.Time
 }
 
+const longestDelay = time.Second
+
 func (b *backoff) wait(err error) {
-	if now := time.Now(); now.Sub(b.told) >= reportInterval {
+	now := time.Now()
+	if now.Sub(b.told) >= reportInterval {
 		b.told = now
 		b.s.report(fmt.Errorf("%w on %v: %w", ErrAccept, b.addr, err))
 	}
-	b.delay = min(max(5*time.Millisecond, 2*b.delay), time.Second)
+	if now.Sub(b.waited) > longestDelay { // it has been well since
+		b.delay = 0
+	}
+	b.delay = min(max(5*time.Millisecond, 2*b.delay), longestDelay)
+	b.waited = now.Add(b.delay)
 	timer := time.NewTimer(b.delay)
 	defer timer.Stop()
 	select {

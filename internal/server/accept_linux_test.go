@@ -1,51 +1,47 @@
 package server
 
 import (
-	"net"
-	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // A connection accepted past package net is set up as it has to be.
 func TestAcceptedSocket(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := takeOver(ln)
-	defer l.Close()
-	dial(t, ln.Addr())
-	client, err := l.accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := client.(*socket)
-	s.wake()
-	defer s.Close()
-	conn, err := s.SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = control(conn, func(fd int) error {
-		for _, option := range []struct {
-			name              string
-			level, option, on int
-		}{
-			{"TCP_NODELAY", syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1},
-			{"SO_KEEPALIVE", syscall.SOL_SOCKET, syscall.SO_KEEPALIVE, 0},
-		} {
-			on, err := syscall.GetsockoptInt(fd, option.level, option.option)
-			if err != nil || (on != 0) != (option.on != 0) {
-				t.Errorf("%s is %d, %v", option.name, on, err)
-			}
+	f := start(t, Config{Tables: tables("")}, nil)
+	first := dial(t, f.addr[Forward])
+	first.ask("get a\n", "200 f:a\n") // may have been there before the listener was taken over
+	first.Close()
+	f.expectLooped(t, 0)
+	dial(t, f.addr[Forward])
+	f.expectLooped(t, 1)
+	var fd int
+	for _, l := range f.loops {
+		for descriptor := range l.all() {
+			fd = descriptor
 		}
-		flags, _, errno := syscall.Syscall(syscall.SYS_FCNTL, uintptr(fd), syscall.F_GETFD, 0)
-		if errno != 0 || flags&syscall.FD_CLOEXEC == 0 {
-			t.Errorf("descriptor flags are %#x, %v", flags, errno)
+	}
+	for _, option := range []struct {
+		name              string
+		level, option, on int
+	}{
+		{"TCP_NODELAY", unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
+		{"SO_KEEPALIVE", unix.SOL_SOCKET, unix.SO_KEEPALIVE, 0},
+	} {
+		on, err := unix.GetsockoptInt(fd, option.level, option.option)
+		if err != nil || (on != 0) != (option.on != 0) {
+			t.Errorf("%s is %d, %v", option.name, on, err)
 		}
-		return nil
-	})
-	if err != nil {
-		t.Error(err)
+	}
+	for _, flag := range []struct {
+		name      string
+		get, flag int
+	}{
+		{"close-on-exec", unix.F_GETFD, unix.FD_CLOEXEC},
+		{"nonblocking", unix.F_GETFL, unix.O_NONBLOCK},
+	} {
+		if flags, err := unix.FcntlInt(uintptr(fd), flag.get, 0); err != nil || flags&flag.flag == 0 {
+			t.Errorf("not %s: flags %#x, %v", flag.name, flags, err)
+		}
 	}
 }

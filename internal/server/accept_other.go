@@ -5,4 +5,6 @@ package server
 import "net"
 
 // takeOver returns what accepts connections in ln's place.
-func takeOver(ln net.Listener) acceptor { return plain{ln} }
+func (s *Server) takeOver(ln net.Listener, direction Direction) acceptor {
+	return plain{ln, s, direction}
+}

@@ -15,11 +15,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A loop has connections that ask nothing at the moment, which is nearly all
-// the time, and answers the requests that come whole, in one piece and alone,
-// which is nearly all of them: one wait for many connections, one read and one
-// write for each request, no switching between goroutines. A connection on
-// which anything else happens is handed off to a goroutine for good.
+// A loop has listeners, and connections that ask nothing at the moment, which
+// is nearly all the time. It accepts who connects, and answers the requests
+// that come whole, in one piece and alone, which is nearly all of them: one
+// wait for many connections, one read and one write for each request, no
+// switching between goroutines. A connection on which anything else happens is
+// handed off to a goroutine for good.
 //
 // There are half as many loops as the program may use processors.
 type loop struct {
@@ -30,9 +31,10 @@ type loop struct {
 	sweeper *time.Timer // makes due true
 	due     atomic.Bool // a step of the idle timeout is over
 
-	mu    sync.Mutex
-	conns []*conn // by file descriptor
-	ended bool
+	mu        sync.Mutex
+	conns     []*conn           // by file descriptor
+	listeners map[int]*listener // likewise
+	ended     bool
 
 	buffer [loopBuffer]byte
 	reply  []byte
@@ -41,6 +43,8 @@ type loop struct {
 const (
 	loopBuffer = 4096 // a request that fills it is handed off
 	loopEvents = 128
+
+	loopNewcomers = 16 // are let in before those who ask have their turn
 )
 
 // startLoops is called with s.mu held, once.
@@ -66,7 +70,7 @@ func newLoop(s *Server) (*loop, error) {
 		unix.Close(epoll)
 		return nil, os.NewSyscallError("eventfd", err)
 	}
-	l := &loop{s: s, epoll: epoll, awaken: awaken}
+	l := &loop{s: s, epoll: epoll, awaken: awaken, listeners: make(map[int]*listener)}
 	if err := l.watch(awaken); err != nil {
 		l.close()
 		return nil, err
@@ -141,10 +145,13 @@ func (l *loop) run() {
 			panic(os.NewSyscallError("epoll_wait", err)) // no state of any connection leads here
 		}
 		for _, event := range events[:max(n, 0)] {
-			if fd := int(event.Fd); fd == l.awaken {
+			fd := int(event.Fd)
+			if fd == l.awaken {
 				syscall.Read(fd, l.buffer[:8])
+			} else if c := l.at(fd); c != nil {
+				l.serve(c, fd)
 			} else {
-				l.serve(l.at(fd), fd)
+				l.welcome(fd)
 			}
 		}
 		if l.due.CompareAndSwap(true, false) {

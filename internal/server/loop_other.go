@@ -12,6 +12,4 @@ func (*loop) wake() {}
 
 func (*loop) setIdle(time.Duration) {}
 
-func (*Server) startLoops() {}
-
 func (*Server) park(*conn) bool { return false }

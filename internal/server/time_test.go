@@ -352,10 +352,18 @@ func TestAcceptBackoff(t *testing.T) {
 			t.Errorf("%d tries, told %v", len(l.tries), told)
 		}
 
-		// Shutdown does not wait for the next try.
+		// All is well for a while, and the intervals are short again.
+		time.Sleep(2 * time.Second)
+		before := len(l.tries)
 		l.starve(time.Hour)
 		l.dial().ask("get a\n", "200 f:a\n")
 		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if first := l.tries[before+1].Sub(l.tries[before]); first != 5*time.Millisecond {
+			t.Errorf("the first interval of the second time is %v", first)
+		}
+
+		// Shutdown does not wait for the next try.
 		began := time.Now()
 		if err := s.Shutdown(t.Context()); err != nil || time.Since(began) > shutdownGrace {
 			t.Errorf("%v after %v", err, time.Since(began))
