@@ -137,17 +137,11 @@ func reconnects(s service, d time.Duration) (load, error) {
 	end := begin + int64(d)
 	events := make([]unix.EpollEvent, connecting)
 	for busy := connecting; busy > 0; {
-		n, err := unix.EpollWait(c.epoll, events, int(stallLimit/time.Millisecond))
-		if err == unix.EINTR {
-			continue
-		}
+		ready, err := c.wait(events)
 		if err != nil {
-			return load{}, fmt.Errorf("epoll_wait: %w", err)
+			return load{}, err
 		}
-		if n == 0 {
-			return load{}, fmt.Errorf("port %d: no answer for %v", s[0].port, stallLimit)
-		}
-		for _, event := range events[:n] {
+		for _, event := range ready {
 			again, err := c.advance(int(event.Fd), event.Events, begin, end)
 			if err != nil {
 				return load{}, err

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"time"
@@ -64,6 +65,7 @@ func measure(p plan) (*results, error) {
 	if err := furnish(p.Dir); err != nil {
 		return nil, err
 	}
+	runtime.GOMAXPROCS(runtime.NumCPU() + 2) // clients, the reader of the log, and all else
 	sink, err := openLogSink()
 	if err != nil {
 		return nil, err
