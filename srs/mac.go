@@ -26,7 +26,6 @@ type signer struct {
 	folded []byte // the same, case folded
 	local  []byte // a local part without its quotes
 	out    []byte // the local part to be
-	host   []byte // and the domain, where it is not the codec's
 	sum    []byte
 	code   [maxHash + 1]byte
 }

@@ -42,7 +42,7 @@ func (c *Codec) Explain(address string) (Signature, error) {
 			return Signature{}, err
 		}
 		// As in AppendReverse: 1.x may have cut at an @ within quotes.
-		if _, host, ok := splitAddress(append(append(s.out, '@'), s.host...)); ok {
+		if _, host, ok := splitAddress(append(append(s.out, '@'), signature.Host...)); ok {
 			signature.Host = string(host)
 		}
 		signature.Domain = string(domain)
@@ -63,7 +63,7 @@ func (c *Codec) Explain(address string) (Signature, error) {
 }
 
 // explain is Explain for one form of the local part. It leaves the original
-// local part in s.out, its host in s.host.
+// local part in s.out.
 func (c *Codec) explain(s *signer, local []byte) (signature Signature, err error) {
 	switch tagOf(local) {
 	case srs0:
@@ -80,7 +80,7 @@ func (c *Codec) explain(s *signer, local []byte) (signature Signature, err error
 		signature.Signed = now.Truncate(secondsPerDay*time.Second).AddDate(0, 0, -age)
 		signature.DaysLeft = c.maxAge - age
 		signature.Secret, _ = c.verify(s, given.hash, given.stamp, given.host, given.user)
-		s.out, s.host = append(s.out[:0], given.user...), given.host
+		signature.Host, s.out = string(given.host), append(s.out[:0], given.user...)
 	case srs1:
 		given, err := parseSRS1(local)
 		if err != nil {
@@ -88,10 +88,9 @@ func (c *Codec) explain(s *signer, local []byte) (signature Signature, err error
 		}
 		signature.Tag = "SRS1"
 		signature.Secret, _ = c.verify(s, given.hash, given.host, given.rest)
-		s.out, s.host = append(append(s.out[:0], "SRS0"...), given.rest...), given.host
+		signature.Host, s.out = string(given.host), append(append(s.out[:0], "SRS0"...), given.rest...)
 	default:
 		return signature, ErrNotSRS
 	}
-	signature.Host = string(s.host)
 	return signature, nil
 }

@@ -215,56 +215,57 @@ func (c *Codec) AppendReverse(dst, address []byte) ([]byte, error) {
 
 	if isQuotedString(local) {
 		s.local = appendUnquoted(s.local[:0], local)
-		err := c.open(s, s.local)
+		user, host, err := c.open(s, s.local)
 		if err == ErrHashInvalid && bytes.IndexByte(local, '\\') >= 0 {
 			// pysrs takes the quotes off and signs the backslashes.
-			if err = c.open(s, local[1:len(local)-1]); err == nil {
-				s.out = unescape(s.out)
+			if user, host, err = c.open(s, local[1:len(local)-1]); err == nil {
+				s.out = append(s.out[:0], user...)
+				user = unescape(s.out)
 			}
 		}
 		if err != nil {
 			return dst, err
 		}
-		return finish(dst, s.out, s.host, !dotString(s.out)), nil
+		return finish(dst, user, host, !dotString(user)), nil
 	}
-	if err := c.open(s, local); err != nil {
+	user, host, err := c.open(s, local)
+	if err != nil {
 		return dst, err
 	}
 	if s.seen&special == 0 {
-		return finish(dst, s.out, s.host, false), nil
+		return finish(dst, user, host, false), nil
 	}
 	// 1.x signed quoted strings and address literals as they came and cut at
 	// the first @, even inside quotes: put together again it is as it was.
-	s.out = append(append(s.out, '@'), s.host...)
-	user, host, _ := splitAddress(s.out)
+	s.out = finish(s.out[:0], user, host, false)
+	user, host, _ = splitAddress(s.out)
 	return finish(dst, user, host, !bare(user) && !isQuotedString(user)), nil
 }
 
-// open verifies the SRS address with this local part and leaves the original
-// local part in s.out, its host in s.host.
-func (c *Codec) open(s *signer, local []byte) error {
+// open verifies the SRS address with this local part and returns the original
+// local part and its host, which are parts of local or of s.
+func (c *Codec) open(s *signer, local []byte) (user, host []byte, err error) {
 	switch tagOf(local) {
 	case srs0:
 		given, err := parseSRS0(local)
 		if err != nil {
-			return err
+			return nil, nil, err
 		}
 		if err := checkStamp(given.stamp, today(c.now()), c.maxAge); err != nil {
-			return err
+			return nil, nil, err
 		}
-		s.out, s.host = append(s.out[:0], given.user...), given.host
 		_, err = c.verify(s, given.hash, given.stamp, given.host, given.user)
-		return err
+		return given.user, given.host, err
 	case srs1:
 		given, err := parseSRS1(local)
 		if err != nil {
-			return err
+			return nil, nil, err
 		}
-		s.out, s.host = append(append(s.out[:0], "SRS0"...), given.rest...), given.host
+		s.out = append(append(s.out[:0], "SRS0"...), given.rest...)
 		_, err = c.verify(s, given.hash, given.host, given.rest)
-		return err
+		return s.out, given.host, err
 	}
-	return ErrNotSRS
+	return nil, nil, ErrNotSRS
 }
 
 // finish appends local@host, the local part in quotes if they are needed.
