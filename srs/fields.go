@@ -11,7 +11,8 @@ const (
 )
 
 func tagOf(local []byte) int {
-	if len(local) <= len("SRS0") || !isSeparator(local[len("SRS0")]) || !equalFold(local[:3], []byte("srs")) {
+	if len(local) <= len("SRS0") || !isSeparator(local[len("SRS0")]) ||
+		lower[local[0]] != 's' || lower[local[1]] != 'r' || lower[local[2]] != 's' {
 		return notSRS
 	}
 	switch local[3] {

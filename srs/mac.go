@@ -52,8 +52,9 @@ func (s *signer) join(parts ...[]byte) {
 		s.text = slices.Grow(s.text, len(part))[:start+len(part)]
 		text := s.text[start:]
 		for i, c := range part {
-			text[i] = byte(octets[c])
-			seen |= octets[c]
+			octet := octets[c]
+			text[i] = byte(octet)
+			seen |= octet
 		}
 	}
 	s.seen = byte(seen >> 8)
