@@ -60,7 +60,7 @@ func perform(args []string) error {
 		return serveEcho(args[1])
 	}
 	var o options
-	flag.IntVar(&o.rounds, "rounds", 7, "measure everything so many times and take medians")
+	flag.IntVar(&o.rounds, "rounds", 11, "measure everything so many times and take medians")
 	flag.DurationVar(&o.duration, "duration", time.Second, "length of one measurement")
 	flag.BoolVar(&o.short, "short", false, "3 rounds of 200ms, and leave BENCHMARKS.md alone")
 	flag.BoolVar(&o.check, "check", false, "fail when a target is missed")
