@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -113,4 +114,26 @@ func TestDomainsFileBySignal(t *testing.T) {
 	d.waitFor("READY=1")
 	s.wants("forward", "test@b.example", "NOTFOUND Need not rewrite local domain.")
 	s.wants("forward", "test@a.example", "OK SRS0=qw7C=2W=a.example=test@example.com")
+}
+
+// TestReadyMeansReloaded connects as soon as the service manager has been told
+// that the reload is done: the worker of before, which is still there, no
+// longer answers.
+func TestReadyMeansReloaded(t *testing.T) {
+	c := newConf(t)
+	d := c.start()
+	for i := range 30 {
+		domain := fmt.Sprintf("number-%02d.example", i)
+		c.write("srs-domain = "+domain, fmt.Sprintf("connection-limit = %d", 100+i)) // which takes another worker
+		d.signal(syscall.SIGHUP)
+		d.waitFor("RELOADING=1")
+		d.waitFor("READY=1")
+		var all []table
+		for range 5 {
+			all = append(all, dialTable(t, "unix", c.socket()))
+		}
+		for _, s := range all {
+			s.wants("forward", "test@otherdomain.com", strings.Replace("OK "+signedBy2x, "example.com", domain, 1))
+		}
+	}
 }

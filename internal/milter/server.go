@@ -215,16 +215,22 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return fmt.Errorf("milter: %d connections had to be cut off: %w", len(s.conns), ctx.Err())
 }
 
-// leave closes the listeners and tells whether all has ended before ctx did.
-func (s *Server) leave(ctx context.Context) bool {
+// Leave closes the listeners: once it returns, nobody who connects is served
+// here.
+func (s *Server) Leave() {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if !closed(s.leaving) {
 		close(s.leaving)
 	}
 	for ln := range s.listeners {
 		ln.Close()
 	}
-	s.mu.Unlock()
+}
+
+// leave is Leave, and tells whether all has ended before ctx did.
+func (s *Server) leave(ctx context.Context) bool {
+	s.Leave()
 	finished := make(chan struct{})
 	go func() {
 		s.running.Wait()

@@ -41,6 +41,9 @@ func (s *Server) takeOver(ln net.Listener, direction Direction) acceptor {
 				return err
 			}
 		}
+		if err := unix.SetNonblock(fd, true); err != nil { // or accept4 would hold up all of the loop
+			return err
+		}
 		l.fd, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 		return err
 	})

@@ -183,23 +183,7 @@ func (s *Server) Connections() Connections {
 // When ctx ends first, the connections left are closed as they stand and its
 // error is returned.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.mu.Lock()
-	if !s.closing() {
-		s.deadline = time.Now().Add(s.shutdownGrace)
-		close(s.done)
-	}
-	for ln := range s.listeners {
-		ln.Close()
-	}
-	s.admit()
-	for c := range s.conns {
-		c.hurry()
-	}
-	for _, l := range s.loops {
-		l.wake()
-	}
-	s.mu.Unlock()
-
+	s.Leave()
 	finished := make(chan struct{})
 	go func() {
 		s.running.Wait()
@@ -216,6 +200,27 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		c.Close()
 	}
 	return fmt.Errorf("%d connections had to be cut off: %w", len(s.conns), ctx.Err())
+}
+
+// Leave begins Shutdown, and does not wait: once it returns, nobody who connects
+// is served here.
+func (s *Server) Leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closing() {
+		s.deadline = time.Now().Add(s.shutdownGrace)
+		close(s.done)
+	}
+	for ln := range s.listeners {
+		ln.Close()
+	}
+	s.admit()
+	for c := range s.conns {
+		c.hurry()
+	}
+	for _, l := range s.loops {
+		l.wake()
+	}
 }
 
 func (s *Server) closing() bool {

@@ -22,6 +22,7 @@ type generation struct {
 	command *exec.Cmd
 	control *channel
 	asked   time.Time // when the order was given that is not yet answered; zero: none
+	owed    int       // answers to orders given
 	ready   time.Time // when it answered the first
 	failure string    // why it could not begin, in its own words
 	gone    bool      // it has exited
@@ -99,6 +100,7 @@ func (s *Supervisor) startGeneration(c *config.Config, jail privilege.Jail, sock
 // or gone; it is killed, and its exit tells the loop.
 func (g *generation) order(o order) {
 	g.asked = time.Now()
+	g.owed++
 	if g.control.send(o) != nil {
 		g.kill()
 	}

@@ -48,6 +48,7 @@ type Supervisor struct {
 	current  *generation // answers lookups; nil until the first is ready and after it died
 	next     *generation // is starting
 	leaving  []*generation
+	yielding *generation    // leaves, and still accepts connections
 	swapping *config.Config // what current has been told and not yet confirmed
 
 	loaded   chan loaded
@@ -221,6 +222,8 @@ func (s *Supervisor) handle(e event) error {
 	if e.exited != nil {
 		g.control.close()
 		g.gone = true
+	} else {
+		g.owed--
 	}
 	switch {
 	case g == s.next && e.exited != nil:
@@ -237,8 +240,10 @@ func (s *Supervisor) handle(e event) error {
 		s.answered(e.answer)
 	case e.exited != nil:
 		s.forget(g)
-	default: // it has begun to leave
+		s.yielded(g)
+	case g.owed == 0: // it has begun to leave
 		g.asked = time.Now().Add(lingerTimeout)
+		s.yielded(g)
 	}
 	return nil
 }
@@ -267,14 +272,30 @@ func (s *Supervisor) nextReady(warnings []string) error {
 		if !before.gone {
 			s.leaving = append(s.leaving, before)
 			before.leave()
+			s.yielding = before
 		}
 		before.sockets.closeExcept(g.sockets, s.adopted)
 	}
 	s.watch.follow(g.config)
 	s.log.Logf(sevInfo, "serving %s, for %s", g.sockets, g.config.Domain)
-	s.service.ready(g)
+	if s.yielding == nil {
+		s.service.ready(g)
+	}
 	s.tell()
 	return nil
+}
+
+// yielded is called when a worker that leaves accepts no connection any more:
+// the one in its place is ready when nobody is answered by the settings of
+// before.
+func (s *Supervisor) yielded(g *generation) {
+	if g != s.yielding {
+		return
+	}
+	s.yielding = nil
+	if !s.current.gone { // else the one after it will be
+		s.service.ready(s.current)
+	}
 }
 
 // nextFailed goes on with what there was before.

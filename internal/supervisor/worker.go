@@ -176,8 +176,11 @@ func (w *worker) obey() (linger bool) {
 
 // linger serves the connections to the milter that are there until the MTAs
 // hang up, time is up, or the supervisor says, or dies. An MTA that is hung up
-// on in the middle of its own client's connection defers the mail.
+// on in the middle of its own client's connection defers the mail. What it
+// answers says that whoever connects from now on is the next worker's.
 func (w *worker) linger() {
+	w.server.Leave()
+	w.milter.Leave()
 	if w.control.send(answer{}) != nil {
 		return
 	}
