@@ -215,9 +215,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return fmt.Errorf("milter: %d connections had to be cut off: %w", len(s.conns), ctx.Err())
 }
 
-// Leave closes the listeners: once it returns, nobody who connects is served
-// here.
-func (s *Server) Leave() {
+// BeginDrain is Drain that does not wait: once it returns, nobody who connects
+// is served here.
+func (s *Server) BeginDrain() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !closed(s.leaving) {
@@ -228,9 +228,9 @@ func (s *Server) Leave() {
 	}
 }
 
-// leave is Leave, and tells whether all has ended before ctx did.
+// leave is Drain, and tells whether all has ended before ctx did.
 func (s *Server) leave(ctx context.Context) bool {
-	s.Leave()
+	s.BeginDrain()
 	finished := make(chan struct{})
 	go func() {
 		s.running.Wait()

@@ -183,7 +183,7 @@ func (s *Server) Connections() Connections {
 // When ctx ends first, the connections left are closed as they stand and its
 // error is returned.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.Leave()
+	s.BeginShutdown()
 	finished := make(chan struct{})
 	go func() {
 		s.running.Wait()
@@ -202,9 +202,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return fmt.Errorf("%d connections had to be cut off: %w", len(s.conns), ctx.Err())
 }
 
-// Leave begins Shutdown, and does not wait: once it returns, nobody who connects
-// is served here.
-func (s *Server) Leave() {
+// BeginShutdown is Shutdown that does not wait: once it returns, nobody who
+// connects is served here.
+func (s *Server) BeginShutdown() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.closing() {

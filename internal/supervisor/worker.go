@@ -179,8 +179,8 @@ func (w *worker) obey() (linger bool) {
 // on in the middle of its own client's connection defers the mail. What it
 // answers says that whoever connects from now on is the next worker's.
 func (w *worker) linger() {
-	w.server.Leave()
-	w.milter.Leave()
+	w.server.BeginShutdown()
+	w.milter.BeginDrain()
 	if w.control.send(answer{}) != nil {
 		return
 	}
