@@ -128,18 +128,24 @@ func (r *report) missed() []string {
 // table is what was measured of the servers.
 func (r *report) table() string {
 	columns := []string{peer, ours, oursSocketmap, echoServerGo, echoServerC}
+	compared := []string{ours, oursSocketmap, echoServerC}
 	if r.plan.EchoC == "" {
-		columns = columns[:len(columns)-1]
+		columns, compared = columns[:len(columns)-1], compared[:len(compared)-1]
 	}
 	header := append([]string{""}, columns...)
-	cells := [][]string{append(header, "ours ÷ Debian's", "socketmap ÷ Debian's", "target", "")}
+	for _, target := range compared {
+		header = append(header, strings.TrimPrefix(target, "ours, ")+" ÷ "+peer)
+	}
+	cells := [][]string{append(header, "target", "")}
 	for _, row := range rows {
 		values := r.results.Values[row.metric]
 		line := []string{row.title}
 		for _, target := range columns {
 			line = append(line, row.unit.series(values[target]))
 		}
-		line = append(line, spread(ratios(values[ours], values[peer])), spread(ratios(values[oursSocketmap], values[peer])))
+		for _, target := range compared {
+			line = append(line, spread(ratios(values[target], values[peer])))
+		}
 		if row.aim == nil {
 			line = append(line, "", "")
 		} else {
