@@ -22,8 +22,12 @@ var stampValue = func() (t [256]int8) {
 
 // today is the day number modulo the cycle, also for a clock before 1970.
 func today(now time.Time) int {
-	const cycle = daysInCycle * secondsPerDay
-	return int(((now.Unix()%cycle + cycle) % cycle) / secondsPerDay)
+	seconds := now.Unix()
+	day := seconds / secondsPerDay
+	if seconds%secondsPerDay < 0 {
+		day--
+	}
+	return int(day & (daysInCycle - 1))
 }
 
 func appendStamp(dst []byte, day int) []byte {
