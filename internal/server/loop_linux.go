@@ -47,7 +47,7 @@ const (
 	loopNewcomers = 16 // are let in before those who ask have their turn
 )
 
-// startLoops is called with s.mu held, once.
+// startLoops is called with s.mu held, while there are none.
 func (s *Server) startLoops() {
 	for range max(1, runtime.GOMAXPROCS(0)/2) {
 		l, err := newLoop(s)
